@@ -1,0 +1,56 @@
+# `make` sets everything up and runs the main job; `make test` sets everything up and runs the tests.
+# Every other target is listed by `make help`.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+READY := $(VENV)/.ready
+UV ?= uv
+# SHA-256 of the CPU-only build of torch 2.13.0 for Python 3.11 on Linux x86-64, which the index of public wheels does not list.
+TORCH_CPU_SHA256 := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
+
+.DEFAULT_GOAL := run
+
+run: $(READY)  ## set up, then train, evaluate and report the default configuration
+	$(BIN)/snakemake --cores all
+	@echo "The report is at $(CURDIR)/results/report.html"
+
+setup: $(READY)  ## make .venv with every package of the lock files
+
+$(READY): requirements/all.txt requirements/torch.txt requirements/torch-cuda.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v.major}.{v.minor}: run make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements/torch.txt
+	@# The builds of torch that use CUDA need NVIDIA's libraries, gigabytes that the CPU builds do without.
+	if $(BIN)/python -c 'import importlib.metadata as m, sys; sys.exit(not any("nvidia" in r for r in m.requires("torch")))'; \
+	then $(PIP) -r requirements/torch-cuda.txt; fi
+	$(PIP) -r requirements/all.txt
+	touch $@
+
+test: $(READY)  ## the tests that any machine passes in ten minutes
+	$(BIN)/python -m pytest
+
+test-learning: $(READY)  ## train until the agent has visibly learnt (5 minutes on 2 cores)
+	$(BIN)/python -m pytest -m learning
+
+lint: $(READY)  ## formatting, lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+lock:  ## resolve pyproject.toml again into requirements/*.txt (needs uv)
+	$(UV) pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.11 \
+	  --extra workflow --extra atari100k --extra distractor --extra dev \
+	  --custom-compile-command "make lock" --output-file requirements/all.txt
+	echo "torch==2.13.0" | $(UV) pip compile - --quiet --generate-hashes --python-version 3.11 --python-platform windows \
+	  --custom-compile-command "make lock" --output-file requirements/torch.txt
+	sed -i 's|^torch==2.13.0 |&\\\n    --hash=sha256:$(TORCH_CPU_SHA256) |' requirements/torch.txt
+	echo "torch==2.13.0" | $(UV) pip compile - --quiet --universal --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --output-file requirements/torch-cuda.txt
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: run setup test test-learning lint lock help
