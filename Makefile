@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 READY := $(VENV)/.ready
 UV ?= uv
+TORCH ?= $(if $(wildcard /dev/nvidia0),cuda,cpu)
 # SHA-256 of the CPU-only build of torch 2.13.0 for Python 3.11 on Linux x86-64, which the index of public wheels does not list.
 TORCH_CPU_SHA256 := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 
@@ -18,13 +19,11 @@ run: $(READY)  ## set up, then train, evaluate and report the default configurat
 
 setup: $(READY)  ## make .venv with every package of the lock files
 
-$(READY): requirements/all.txt requirements/torch.txt requirements/torch-cuda.txt
+$(READY): $(wildcard requirements/*.txt)
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v.major}.{v.minor}: run make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -r requirements/torch.txt
-	@# The builds of torch that use CUDA need NVIDIA's libraries, gigabytes that the CPU builds do without.
-	if $(BIN)/python -c 'import importlib.metadata as m, sys; sys.exit(not any("nvidia" in r for r in m.requires("torch")))'; \
-	then $(PIP) -r requirements/torch-cuda.txt; fi
+	@# Without a GPU the CPU build of torch, where pip finds one (PIP_FIND_LINKS): a twentieth of the size. Else the public build.
+	$(PIP) -r requirements/torch-$(TORCH).txt || $(PIP) -r requirements/torch-cuda.txt
 	$(PIP) -r requirements/all.txt
 	touch $@
 
@@ -45,8 +44,8 @@ lock:  ## resolve pyproject.toml again into requirements/*.txt (needs uv)
 	  --extra workflow --extra atari100k --extra distractor --extra dev \
 	  --custom-compile-command "make lock" --output-file requirements/all.txt
 	echo "torch==2.13.0" | $(UV) pip compile - --quiet --generate-hashes --python-version 3.11 --python-platform windows \
-	  --custom-compile-command "make lock" --output-file requirements/torch.txt
-	sed -i 's|^torch==2.13.0 |&\\\n    --hash=sha256:$(TORCH_CPU_SHA256) |' requirements/torch.txt
+	  --custom-compile-command "make lock" --output-file requirements/torch-cpu.txt
+	sed -i '/^torch==/,/^[^ ]/{/--hash/d}; s|^torch==.*|torch==2.13.0 --hash=sha256:$(TORCH_CPU_SHA256)|' requirements/torch-cpu.txt
 	echo "torch==2.13.0" | $(UV) pip compile - --quiet --universal --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --output-file requirements/torch-cuda.txt
 
