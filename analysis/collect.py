@@ -1,0 +1,100 @@
+"""Gather the runs of an experiment into tidy tables, once every run has been found sound and alike.
+
+Writes `experiment.json` and, one row for each run and ..., `evaluations.csv` (episode during training),
+`final_evaluations.csv` (episode of the final policy), `coefficients.csv` (loss and logged step), `provenance.csv`.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import errors, runs
+from analysis.errors import InputError
+from analysis.files import write_csv, write_text
+from analysis.runs import Run
+
+PROVENANCE = (
+    "code_revision config_digest image_digest command started finished wall_seconds gpu_seconds device cpu gpu threads"
+    " python libraries agent_steps env_frames updates env_restarts skipped_updates"
+).split()
+
+
+def collect(found: Sequence[Run]) -> dict[str, pd.DataFrame]:
+    """The tables of an experiment by name, each with the columns task, method and seed first."""
+    _check_alike(found)
+    return {
+        "evaluations": _stack(found, lambda run: run.evaluations.drop(columns="seed")),
+        "final_evaluations": _stack(found, lambda run: run.final_evaluations.drop(columns="seed")),
+        "coefficients": _stack(found, lambda run: run.coefficients),
+        "provenance": _stack(found, _provenance),
+    }
+
+
+def _stack(found: Sequence[Run], table: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
+    names = pd.DataFrame({"task": [], "method": [], "seed": []}).astype({"seed": int})
+    keys = [{"task": run.name.task, "method": run.name.method, "seed": run.name.seed} for run in found]
+    parts = [table(run) for run in found]
+    # An empty table of a run without the thing adds no rows, but its columns.
+    stacked = pd.concat([part.assign(**key) for part, key in zip(parts, keys, strict=True)], ignore_index=True)
+    return stacked[[*names.columns, *parts[0].columns]]
+
+
+def _provenance(run: Run) -> pd.DataFrame:
+    row: dict[str, Any] = {key: run.provenance.get(key) for key in PROVENANCE}
+    libraries = row["libraries"] or {}
+    row["libraries"] = ", ".join(f"{name} {version}" for name, version in sorted(libraries.items()))
+    return pd.DataFrame([{**row, "directory": run.directory.as_posix()}])
+
+
+def _check_alike(found: Sequence[Run]) -> None:
+    """Runs in one figure share benchmark and variant; those of a task are evaluated at the same steps."""
+    first = found[0]
+    steps: dict[str, tuple[Run, list[int]]] = {}
+    for run in found:
+        for key in ("benchmark", "variant"):
+            if getattr(run.name, key) != getattr(first.name, key):
+                raise InputError(
+                    f"{run.directory} has the {key} {getattr(run.name, key)}, {first.directory} has "
+                    f"{getattr(first.name, key)}: unlike runs never share a figure"
+                )
+        its = sorted(run.evaluations["agent_step"].unique())
+        other, theirs = steps.setdefault(run.name.task, (run, its))
+        if its != theirs:
+            raise InputError(
+                f"{run.directory} is evaluated at the agent steps {its}, {other.directory} at {theirs}: "
+                "runs of a task must share them; train with one configuration"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m analysis.collect", description=__doc__)
+    parser.add_argument("--name", required=True, help="the experiment's name")
+    parser.add_argument("--title", required=True, help="the experiment's heading in the report")
+    parser.add_argument("--description", default="", help="what the experiment shows")
+    parser.add_argument("--score-rule", required=True, help="a rule of analysis/score_rules.yaml")
+    parser.add_argument("--out", required=True, type=Path, help="directory for the tables")
+    parser.add_argument("runs", nargs="+", help="run directories, in the order of legends and tables")
+    args = parser.parse_args()
+    found = [runs.load(directory) for directory in args.runs]
+    for name, table in collect(found).items():
+        write_csv(args.out / f"{name}.csv", table)
+    experiment = {
+        "name": args.name,
+        "title": args.title,
+        "description": args.description,
+        "score_rule": args.score_rule,
+        "benchmark": found[0].name.benchmark,
+        "variant": found[0].name.variant,
+        "tasks": list(dict.fromkeys(run.name.task for run in found)),
+        "methods": list(dict.fromkeys(run.name.method for run in found)),
+        "frames_per_step": found[0].config["frames_per_step"],
+    }
+    write_text(args.out / "experiment.json", json.dumps(experiment, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,144 @@
+"""Finished run directories, read strictly: what a killed or mixed-up run leaves behind is refused by name."""
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from analysis import strict_csv
+from analysis.errors import InputError
+from analysis.experiments import RunName
+
+COUNT = {"type": "integer", "minimum": 0}
+EVALUATION_COLUMNS: dict[str, dict[str, Any]] = {
+    "agent_step": COUNT,
+    "env_frame": COUNT,
+    "episode": COUNT,
+    "return": {"type": "number"},
+    "length": {"type": "integer", "minimum": 1},  # agent steps
+    "success": {"type": ["integer", "null"], "minimum": 0, "maximum": 1},
+    "seed": COUNT,
+}
+REQUIRED_PROVENANCE = ("config_digest", "code_revision", "command", "agent_steps", "env_frames", "wall_seconds")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run; tables are read when they are first asked for. Every table error is an InputError."""
+
+    directory: Path
+    name: RunName
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+
+    @cached_property
+    def evaluations(self) -> pd.DataFrame:
+        """Evaluations during training, one row for each episode (EVALUATION_COLUMNS)."""
+        path = self.directory / "evaluations.csv"
+        table = strict_csv.read(path, EVALUATION_COLUMNS, ("agent_step", "episode"))
+        _check_complete(path, table, self.config["evaluation"]["episodes"])
+        return table
+
+    @cached_property
+    def final_evaluations(self) -> pd.DataFrame:
+        """Episodes of the final policy (EVALUATION_COLUMNS), all at one agent step."""
+        path = self.directory / "final_evaluations.csv"
+        table = strict_csv.read(path, EVALUATION_COLUMNS, ("agent_step", "episode"))
+        if (steps := table["agent_step"].unique()).size != 1:
+            raise InputError(
+                f"{path}: the final policy has one agent step, these rows have {sorted(steps)}: evaluate it again"
+            )
+        return table
+
+    @cached_property
+    def coefficients(self) -> pd.DataFrame:
+        """Weights of the harmonised losses during training: agent_step, env_frame, loss, weight; empty without."""
+        path = self.directory / "metrics.jsonl"
+        rows = [
+            {"agent_step": line["agent_step"], "env_frame": line["env_frame"], "loss": loss, "weight": weight}
+            for number, line in enumerate(_metrics(path), start=1)
+            for loss, weight in _weights(f"{path}:{number}", line)
+        ]
+        return pd.DataFrame(rows, columns=["agent_step", "env_frame", "loss", "weight"])
+
+
+def load(directory: Path | str) -> Run:
+    """The finished run in `directory`, .../<benchmark>/<task>/<method>/<variant>/seed_<k>."""
+    directory = Path(directory)
+    config = _mapping(directory / "config.yaml")
+    provenance = _mapping(directory / "provenance.json")
+    path = directory / "config.yaml"
+    try:
+        name = RunName(*(config[key] for key in ("benchmark", "task", "method", "variant", "seed")))
+        digest, _ = config["digest"], config["evaluation"]["episodes"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: key {error} is missing: not a run's configuration; train it again") from None
+    if not directory.resolve().as_posix().endswith(name.directory.removeprefix("runs")):
+        raise InputError(f"{path}: belongs to another run, {name.directory}: put it back there")
+    if missing := [key for key in REQUIRED_PROVENANCE if key not in provenance]:
+        raise InputError(f"{directory / 'provenance.json'}: lacks {', '.join(missing)}; train the run again")
+    if provenance["config_digest"] != digest:
+        raise InputError(
+            f"{directory}: provenance.json has the configuration {provenance['config_digest'][:12]} and config.yaml "
+            f"{digest[:12]}: files of two runs; remove the directory and train it again"
+        )
+    return Run(directory, name, config, provenance)
+
+
+def _check_complete(path: Path, table: pd.DataFrame, episodes: int) -> None:
+    """Every evaluation has all its episodes: a file cut between two rows looks well formed otherwise."""
+    counts = table.groupby("agent_step").size()
+    if counts.empty or (counts != episodes).any():
+        step = counts.index[counts != episodes][0] if len(counts) else "any step"
+        raise InputError(
+            f"{path}: {counts.get(step, 0)} episodes at agent step {step}, its configuration has {episodes}: "
+            "the file is incomplete; remove the run and train it again"
+        )
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """A YAML or JSON file that holds a mapping (JSON is YAML, but the JSON parser is strict and fast)."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_YAML_LOADER)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: the run is not finished; train it first") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove the run and train it again") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: must hold named values, but holds {type(value).__name__}")
+    return value
+
+
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where libyaml is there
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines()]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: the run is not finished; train it first") from None
+    except ValueError as error:
+        raise InputError(f"{path}: damaged or cut short ({error}); remove the run and train it again") from None
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line, dict) or "agent_step" not in line or "env_frame" not in line:
+            raise InputError(f"{path}:{number}: a line must hold agent_step and env_frame")
+    return lines
+
+
+def _weights(where: str, line: dict[str, Any]) -> list[tuple[str, float]]:
+    """The entries harmony/<loss>/weight of a line of metrics."""
+    found = []
+    for key, value in line.items():
+        parts = key.split("/")
+        if len(parts) == 3 and parts[0] == "harmony" and parts[2] == "weight":
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise InputError(f"{where}: {key} is {value!r}, not a finite number: the run diverged")
+            found.append((parts[1], float(value)))
+    return found
