@@ -1,0 +1,1 @@
+"""One adapter per benchmark, found by its file name."""

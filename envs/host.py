@@ -1,0 +1,181 @@
+"""The worker process: one environment, driven by messages over a socket of its own.
+
+Started by `envs.process` as `python host.py SOCKET FRAMES LIFELINE`, three inherited file descriptors. It may run under
+another interpreter than the agent: Python 3.8 syntax, the standard library and NumPy, besides what the adapter imports.
+
+- SOCKET carries one JSON message per line in each direction; first the host says which protocol it speaks. Simulators
+  print what they like to stdout.
+- FRAMES is a memory file with the arrays of the latest observation, at the places that the answer to `make` gives.
+- LIFELINE is a pipe that closes when the client dies, by whatever cause; the whole process group then dies as well.
+"""
+
+import faulthandler
+import json
+import math
+import mmap
+import os
+import resource
+import signal
+import socket
+import sys
+
+import numpy as np
+
+PROTOCOL = 1
+ALIGNMENT = 64  # bytes
+CHUNK = 1 << 16  # bytes
+
+
+def main(socket_fd, frames_fd, lifeline_fd):
+    """Answer messages until told to close or until the socket ends."""
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    guard = guard_lifeline(lifeline_fd, (socket_fd, frames_fd))
+    try:
+        serve(socket.socket(fileno=socket_fd), frames_fd)
+    finally:
+        os.kill(guard, signal.SIGKILL)
+        os.waitpid(guard, 0)
+
+
+def guard_lifeline(lifeline_fd, others):
+    """Fork a child that kills the process group when the client dies, even while a simulator hangs in native code."""
+    child = os.fork()
+    if child:
+        os.close(lifeline_fd)
+        return child
+    for fd in (*others, 0, 1, 2):
+        os.close(fd)  # or the client could not see the worker's end
+    os.read(lifeline_fd, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def serve(connection, frames_fd):
+    """Shake hands, make the environment, then answer reset and step until told to close."""
+    send(connection, {"protocol": PROTOCOL, "python": sys.version.split()[0]})
+    request = receive(connection)
+    session = None
+    while request is not None and request["command"] != "close":
+        command = request.pop("command")
+        try:
+            if session is None:
+                session = Session(frames_fd, **request)
+                answer = session.description
+            else:
+                answer = session.reset(**request) if command == "reset" else session.step(**request)
+        except Exception as error:
+            if error_kind(error) is None:
+                raise  # a crash
+            answer = {"error": error_kind(error), "message": str(error)}
+        send(connection, answer)
+        request = receive(connection)
+    if session is not None:
+        session.environment.close()
+
+
+def send(connection, message):
+    """Send a JSON-able message as one line."""
+    connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def receive(connection):
+    """The next message, or None if the other end is gone. Sender and receiver take turns: one line is all there is."""
+    line = connection.recv(CHUNK)
+    while line and not line.endswith(b"\n"):
+        chunk = connection.recv(CHUNK)
+        if not chunk:
+            return None
+        line += chunk
+    return json.loads(line) if line else None
+
+
+def error_kind(error):
+    """The name of the class in `envs.errors` that this error is, or None."""
+    return next((c.__name__ for c in type(error).__mro__ if c.__module__ == "envs.errors"), None)
+
+
+class Session:
+    """One environment and the memory where its observations go."""
+
+    def __init__(self, frames_fd, benchmark, task, seed, options, adapters):
+        sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # the project, not this folder
+        from envs import registry, spaces
+
+        self.environment = registry.create(benchmark, task, seed, options, adapters)
+        self.place = "{}/{}.py".format(adapters.replace(".", "/"), benchmark)
+        observation_space = spaces.describe(self.environment.observation_space)
+        arrays, size = self.layout(observation_space.get("spaces", {}))
+        os.ftruncate(frames_fd, size)
+        memory = mmap.mmap(frames_fd, size)
+        self.views = {
+            name: np.ndarray(tuple(shape), dtype, memory, offset) for name, (offset, shape, dtype) in arrays.items()
+        }
+        self.description = {
+            "observation_space": observation_space,
+            "action_space": spaces.describe(self.environment.action_space),
+            "arrays": arrays,
+            "bytes": size,
+        }
+
+    def layout(self, boxes):
+        """{name: (offset in bytes, shape, dtype)} for every array of an observation, and the bytes of all."""
+        arrays, size = {}, 0
+        for name, box in boxes.items():
+            if box["kind"] != "Box":
+                raise self.violation("the observation {!r} is a {}, but must be a Box".format(name, box["kind"]))
+            arrays[name] = (size, box["shape"], box["dtype"])
+            size += int(np.prod(box["shape"])) * np.dtype(box["dtype"]).itemsize
+            size += -size % ALIGNMENT
+        if "image" not in arrays:
+            raise self.violation("the observation space must be a Dict with `image`")
+        return arrays, size
+
+    def reset(self, seed):
+        observation, info = self.environment.reset(seed=seed)
+        self.publish(observation)
+        return {"info": self.jsonable(info)}
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = self.environment.step(action)
+        self.publish(observation)
+        reward = float(reward)
+        if not math.isfinite(reward):
+            raise self.violation("the reward is {}, but must be finite".format(reward))
+        return {
+            "reward": reward,
+            "terminated": bool(terminated),
+            "truncated": bool(truncated),
+            "info": self.jsonable(info),
+        }
+
+    def publish(self, observation):
+        """Copy an observation into the shared memory, if it is what its space says."""
+        if set(observation) != set(self.views):
+            raise self.violation(
+                "the observation has {}, but its space has {}".format(sorted(observation), sorted(self.views))
+            )
+        for name, view in self.views.items():
+            array = np.asarray(observation[name])
+            if array.shape != view.shape or array.dtype != view.dtype:
+                raise self.violation(
+                    "the observation {!r} is {} {}, but its space says {} {}".format(
+                        name, array.dtype, array.shape, view.dtype, view.shape
+                    )
+                )
+            view[...] = array
+
+    def jsonable(self, info):
+        try:
+            json.dumps(info)
+        except (TypeError, ValueError) as error:
+            raise self.violation("info must be JSON-able: {}".format(error)) from error
+        return info
+
+    def violation(self, what):
+        from envs.errors import ContractViolation
+
+        return ContractViolation("{} (see {})".format(what, self.place))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""Checks of the options that adapters take, which come from `env:` in `config/benchmarks/<benchmark>.yaml`."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from .errors import UserError
+
+Choice = TypeVar("Choice", int, str)
+
+WHERE = "section `env` of config/benchmarks/<benchmark>.yaml"
+
+
+def _invalid(key: str, value: object, allowed: str) -> UserError:
+    return UserError(f"option {key} is {value!r}, but must be {allowed} (see {WHERE}).")
+
+
+def flag(key: str, value: object) -> bool:
+    """`value` if it is true or false, else a UserError."""
+    if not isinstance(value, bool):
+        raise _invalid(key, value, "true or false")
+    return value
+
+
+def integer(key: str, value: object, low: int) -> int:
+    """`value` if it is a whole number of at least `low`, else a UserError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise _invalid(key, value, f"a whole number of at least {low}")
+    return value
+
+
+def fraction(key: str, value: object, low: float, high: float) -> float:
+    """`value` as a float if it is a number from `low` to `high`, else a UserError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise _invalid(key, value, f"a number from {low} to {high}")
+    return float(value)
+
+
+def choice(key: str, value: object, allowed: tuple[Choice, ...]) -> Choice:
+    """The member of `allowed` that equals `value`, else a UserError."""
+    for option in allowed:
+        if value == option and type(value) is type(option):
+            return option
+    raise _invalid(key, value, "one of " + ", ".join(map(str, allowed)))

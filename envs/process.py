@@ -1,0 +1,148 @@
+"""The client's end of one worker process: start it, exchange messages, notice its death, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from envs import errors
+from envs.host import PROTOCOL, receive, send
+
+HOST = Path(__file__).with_name("host.py")
+TAIL = 4000  # bytes of a worker's latest output that are kept for the error message
+PATIENCE = 5.0  # seconds that a worker gets to close its simulator
+
+# One worker is one core: its libraries' own threads would only compete with the other workers.
+ONE_THREAD = {
+    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+}
+
+
+class WorkerDied(Exception):  # noqa: N818
+    """The worker crashed, hung or was killed; `output` is the end of what it printed."""
+
+    def __init__(self, reason: str, output: str) -> None:
+        super().__init__(reason)
+        self.output = output
+
+
+class WorkerProcess:
+    """A started worker. `timeout` is the seconds that each answer may take."""
+
+    def __init__(self, python: str | Path | None, timeout: float) -> None:
+        self._timeout = timeout
+        self._socket, theirs = socket.socketpair()
+        self._frames = os.memfd_create("frames")
+        guarded, self._lifeline = os.pipe()
+        fds = (theirs.fileno(), self._frames, guarded)
+        try:
+            self._process = subprocess.Popen(
+                [python or sys.executable, "-u", HOST, *map(str, fds)],
+                pass_fds=fds,
+                start_new_session=True,  # its own process group, out of reach of the terminal's Ctrl-C
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**ONE_THREAD, **os.environ},
+            )
+        except OSError as error:
+            self._close_fds()
+            raise errors.UserError(f"the worker's Python interpreter {python!r} cannot be run: {error}") from error
+        finally:
+            theirs.close()
+            os.close(guarded)
+        self._output = b""
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
+        self._socket.settimeout(timeout)
+
+    def make(self, **request: Any) -> dict[str, Any]:
+        """Shake hands, have the environment made, map its frames; returns the spaces' descriptions."""
+        hello = self._receive("start")
+        if hello.get("protocol") != PROTOCOL:
+            raise errors.UserError(
+                f"the worker speaks protocol {hello.get('protocol')}, but this program speaks {PROTOCOL}: "
+                f"let both run the same checkout (the worker's Python is {hello.get('python')})."
+            )
+        description = self.request("make", **request)
+        memory = mmap.mmap(self._frames, description["bytes"], access=mmap.ACCESS_READ)
+        self._views = {
+            name: np.ndarray(tuple(shape), dtype, memory, offset)
+            for name, (offset, shape, dtype) in description["arrays"].items()
+        }
+        return description
+
+    def request(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """The worker's answer. Raises WorkerDied, or the error of `envs.errors` that the worker reports."""
+        try:
+            send(self._socket, {"command": command, **arguments})
+        except OSError:
+            raise self._died(command) from None
+        answer = self._receive(command)
+        if "error" in answer:
+            raise getattr(errors, answer["error"])(answer["message"])
+        return answer
+
+    def observation(self) -> dict[str, np.ndarray]:
+        """A copy of the latest observation."""
+        return {name: view.copy() for name, view in self._views.items()}
+
+    def close(self) -> None:
+        """Let the worker close its simulator, then end its process group."""
+        try:
+            send(self._socket, {"command": "close"})
+            self._process.wait(PATIENCE)
+        except (OSError, subprocess.TimeoutExpired):
+            pass
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process group, whatever state it is in."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._reader.join(timeout=1.0)
+        self._close_fds()
+
+    def _receive(self, command: str) -> dict[str, Any]:
+        try:
+            answer = receive(self._socket)
+        except TimeoutError:
+            self._process.send_signal(signal.SIGABRT)  # the host's fault handler prints where it hung
+            raise self._died(command, f"gave no answer to {command} within {self._timeout:g} s") from None
+        except OSError:
+            answer = None
+        if answer is None:
+            raise self._died(command)
+        return answer
+
+    def _died(self, command: str, reason: str | None = None) -> WorkerDied:
+        try:
+            code = self._process.wait(PATIENCE)
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        except subprocess.TimeoutExpired:
+            how = "closed its socket"
+        self.kill()
+        return WorkerDied(reason or f"{how} during {command}", self._output.decode(errors="replace"))
+
+    def _drain(self) -> None:
+        """Keep the end of the worker's output, so that a chatty simulator fills neither the pipe nor the memory."""
+        assert self._process.stdout is not None
+        with self._process.stdout as pipe:
+            while chunk := os.read(pipe.fileno(), 1 << 16):
+                self._output = (self._output + chunk)[-TAIL:]
+
+    def _close_fds(self) -> None:
+        self._socket.close()
+        for fd in (self._frames, self._lifeline):
+            os.close(fd)
