@@ -4,6 +4,8 @@ Every statistic takes a matrix (runs, tasks), or a batch of them (replicates, ru
 axes. A missing score is an error (ValueError), never skipped: NaN would otherwise move a trimmed mean in silence.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -36,6 +38,14 @@ def iqm(m: ArrayLike) -> Floats:
 def optimality_gap(m: ArrayLike, gamma: float = 1.0) -> Floats:
     """Mean shortfall of all runs x tasks scores from `gamma` (scores above it count as `gamma`); lower is better."""
     return gamma - np.mean(np.minimum(_scores(m), gamma), axis=(-2, -1))
+
+
+STATISTICS: dict[str, Callable[[Floats], Floats]] = {
+    "mean": mean,
+    "median": median,
+    "iqm": iqm,
+    "optimality_gap": optimality_gap,
+}
 
 
 def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> Floats:

@@ -1,0 +1,42 @@
+"""The published numbers of results/published, each file checked against results/published/schema.yaml when read."""
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from analysis import strict_csv
+from analysis.errors import InputError
+
+DIRECTORY = Path(__file__).parents[1] / "results" / "published"
+
+
+def read(name: str, directory: Path = DIRECTORY) -> pd.DataFrame:
+    """One of the CSV files; InputError names file, line and value of a row that the schema does not allow."""
+    schema = _schema()[name]
+    return strict_csv.read(directory / name, schema["columns"], schema["key"])
+
+
+def files() -> list[str]:
+    """The names that `read` takes."""
+    return [name for name in _schema() if name.endswith(".csv")]
+
+
+def human_reference(benchmark: str, tasks: list[str], directory: Path = DIRECTORY) -> pd.DataFrame:
+    """Index `tasks`, columns `random` and `human`: mean returns of the two ends of the human-normalised scale."""
+    table = read("reference_scores.csv", directory)
+    wide = table[table["benchmark"] == benchmark].pivot(index="task", columns="reference", values="value")
+    wide = wide.reindex(index=tasks, columns=["random", "human"])
+    missing = wide.index[wide.isna().any(axis=1)].tolist()
+    if missing:
+        raise InputError(
+            f"{directory / 'reference_scores.csv'}: no random and human score of {benchmark}/{', '.join(missing)}, "
+            "so no human-normalised score: choose a score rule without normaliser"
+        )
+    return wide
+
+
+@cache
+def _schema() -> dict:
+    return yaml.safe_load((DIRECTORY / "schema.yaml").read_text(encoding="utf-8"))
