@@ -90,7 +90,7 @@ def check(evaluations: pd.DataFrame, metric: str, tasks: list[str]) -> None:
 
 def _check_seeds(evaluations: pd.DataFrame) -> None:
     seeds = evaluations.groupby("task")["seed"].nunique()
-    usual = seeds.mode().iloc[0]
+    usual = seeds.max()
     unequal = [f"{task} has {n}" for task, n in seeds.items() if n != usual]
     if unequal:
         raise InputError(

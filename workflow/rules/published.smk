@@ -2,13 +2,26 @@
 rule check_published:
     input:
         data=expand(
-            "results/published/{name}",
-            name=["aggregates.csv", "atari100k_curves.csv", "reference_scores.csv", "schema.yaml", "task_scores.csv"],
+            ROOT / "results" / "published" / "{name}",
+            name=[
+                "aggregates.csv",
+                "atari100k_curves.csv",
+                "reference_scores.csv",
+                "schema.yaml",
+                "task_scores.csv",
+            ],
         ),
         rules=ROOT / "analysis" / "score_rules.yaml",
         code=[
             ROOT / "analysis" / f"{name}.py"
-            for name in ["bootstrap", "check_published", "published", "published_figures", "score_rules", "scores"]
+            for name in [
+                "bootstrap",
+                "check_published",
+                "published",
+                "published_figures",
+                "score_rules",
+                "scores",
+            ]
         ],
     output:
         tables=multiext("results/tables/check_published", ".csv", ".md", ".tex"),
