@@ -1,0 +1,53 @@
+"""The collected tables of one experiment, as `analysis.collect` writes them."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import score_rules
+from analysis.errors import InputError
+from analysis.score_rules import ScoreRule
+
+
+ALL_TASKS = "all tasks"  # in tables, in place of a task; no task's name has a space
+
+
+@dataclass(frozen=True)
+class Collected:
+    """An experiment and where its tables are."""
+
+    directory: Path
+    name: str
+    title: str
+    description: str
+    score_rule: str
+    benchmark: str
+    variant: str
+    tasks: list[str]
+    methods: list[str]
+    frames_per_step: int  # env frames that one agent step takes
+
+    @property
+    def rule(self) -> ScoreRule:
+        return score_rules.get(self.score_rule)
+
+    @property
+    def task_rule(self) -> ScoreRule:
+        """The score rule without normaliser: single tasks are shown in the unit of their metric."""
+        rule = self.rule
+        return rule if rule.normaliser == "none" else dataclasses.replace(rule, normaliser="none", unit=rule.metric)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of evaluations, final_evaluations, coefficients, provenance."""
+        return pd.read_csv(self.directory / f"{name}.csv")
+
+
+def load(directory: Path) -> Collected:
+    """The experiment collected in `directory`; InputError if it has not been."""
+    path = directory / "experiment.json"
+    if not path.exists():
+        raise InputError(f"{path}: no such file; run `python -m analysis.collect` or the whole workflow first")
+    return Collected(directory=directory, **json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,126 @@
+"""Figures, each as PNG and SVG: learning curves, and the weights of the harmonised losses during training."""
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # before pyplot: no display is needed
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
+
+from analysis import errors
+from analysis.errors import InputError
+from analysis.files import replacing
+
+# Okabe and Ito's colours, told apart by colour-blind readers; the line styles help in grey print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", "-.", ":")
+COLUMNS = 3
+PANEL = (3.1, 2.4)  # inches
+SETTINGS = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.hashsalt": "harmonydream",  # equal data give equal files
+}
+Draw = Callable[[Axes, pd.DataFrame], None]
+
+
+def curves(table: pd.DataFrame) -> Figure:
+    """Learning curves, one panel for each task: the columns of `analysis.curves`, methods as lines."""
+    methods = list(dict.fromkeys(table["method"]))
+
+    def draw(axes: Axes, rows: pd.DataFrame) -> None:
+        for i, method in enumerate(methods):
+            its = rows[rows["method"] == method]
+            _line(axes, i, method, its["env_frame"], its["value"], its["ci_low"], its["ci_high"])
+        axes.set_ylabel(_sentence(rows["unit"].iloc[0]))
+
+    return _panels(table, ["task"], draw)
+
+
+def coefficients(table: pd.DataFrame) -> Figure:
+    """Weight of each harmonised loss, one panel for each task and method: mean and range over seeds, log scale."""
+    losses = list(dict.fromkeys(table["loss"]))
+
+    def draw(axes: Axes, rows: pd.DataFrame) -> None:
+        for i, loss in enumerate(losses):
+            weights = rows[rows["loss"] == loss].groupby("env_frame")["weight"].agg(["mean", "min", "max"])
+            _line(axes, i, loss, weights.index, weights["mean"], weights["min"], weights["max"])
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylabel("Loss weight 1/σ")
+
+    return _panels(table, ["task", "method"], draw)
+
+
+def _panels(table: pd.DataFrame, by: list[str], draw: Draw) -> Figure:
+    """One panel for each value of `by`, in the order of the table, and one legend for all."""
+    groups = list(table.groupby(by, sort=False))
+    columns = min(COLUMNS, len(groups))
+    lines = math.ceil(len(groups) / columns)
+    figure, grid = plt.subplots(
+        lines, columns, figsize=(PANEL[0] * columns, PANEL[1] * lines + 0.4), squeeze=False, layout="constrained"
+    )
+    for axes, (names, rows) in zip(grid.flat, groups, strict=False):
+        draw(axes, rows)
+        axes.set_title("\n".join([_sentence(names[0]), *names[1:]]), fontweight="bold", fontsize=9)
+        axes.set_xlabel("Env frames")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    for axes in grid.flat[len(groups) :]:
+        axes.set_visible(False)
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), COLUMNS))
+    return figure
+
+
+def _line(axes: Axes, i: int, label: str, x: pd.Series | pd.Index, y: pd.Series, low: pd.Series, high: pd.Series) -> None:
+    colour = COLOURS[i % len(COLOURS)]
+    marker = "o" if len(x) < 12 else None  # few evaluations: show where they are
+    axes.plot(x, y, color=colour, linestyle=STYLES[i % len(STYLES)], label=label, marker=marker, markersize=3)
+    if np.isfinite(low).all():
+        axes.fill_between(np.asarray(x), low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _sentence(text: str) -> str:
+    return text.replace("_", " ").capitalize()
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write <stem>.png and <stem>.svg."""
+    for suffix, options in ((".png", {"dpi": 150}), (".svg", {"metadata": {"Date": None}})):
+        with replacing(stem.with_suffix(suffix)) as temporary:
+            figure.savefig(temporary, **options)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m analysis.plots", description=__doc__)
+    parser.add_argument("kind", choices=("curves", "coefficients"))
+    parser.add_argument("--table", required=True, type=Path, help="CSV of analysis.curves, or collected coefficients")
+    parser.add_argument("--out", required=True, type=Path, help="figure to write, without its suffix")
+    args = parser.parse_args()
+    if not args.table.exists():
+        raise InputError(f"{args.table}: no such file; run the whole workflow first")
+    table = pd.read_csv(args.table)
+    if table.empty:
+        raise InputError(f"{args.table}: has no rows, so there is nothing to draw")
+    with matplotlib.rc_context(SETTINGS):
+        save({"curves": curves, "coefficients": coefficients}[args.kind](table), args.out)
+
+
+if __name__ == "__main__":
+    errors.run(main)

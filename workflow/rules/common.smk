@@ -1,0 +1,184 @@
+# What all rules share. Here: where things are, which experiments there are, and the settings of each run.
+import ast
+import os
+import sys
+from functools import cache
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+sys.path.insert(0, str(ROOT))
+
+from agent.config import resolve
+from analysis import experiments, score_rules
+from analysis.errors import InputError
+from envs.errors import UserError, unknown
+
+# On the host, jobs use the Python that runs Snakemake; an image has its own PATH.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    PYTHONPATH=str(ROOT),
+)
+
+CONFIG_FILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
+CONFIG_FILE = " ".join(CONFIG_FILES) or "config/quickstart.yaml"
+ENVIRONMENT_RULES = sorted((ROOT / "workflow" / "rules" / "envs").glob("*.smk"))
+BENCHMARKS = [path.stem for path in ENVIRONMENT_RULES]
+RUN_FILES = [
+    "config.yaml",
+    "metrics.jsonl",
+    "evaluations.csv",
+    "provenance.json",
+    "final_evaluations.csv",
+    "videos",
+]
+RUN = "{benchmark}/{task}/{method}/{variant}/seed_{seed}"
+# A run takes one GPU wherever the limit `gpu`, which the profile finds, leaves one.
+GPU = (
+    {"gpu": 1, "device": "auto"}
+    if workflow.global_resources.get("gpu")
+    else {"gpu": 0, "device": "cpu"}
+)
+
+
+def image(name):
+    """The image of a benchmark, or of the analysis; it is only looked at when Snakemake is told to use containers."""
+    return str(ROOT / "containers" / name / f"{name}.sif")
+
+
+@cache
+def settings(benchmark, task, method, variant):
+    """The resolved settings of a run; UserError names what does not exist."""
+    if benchmark not in BENCHMARKS:
+        raise unknown("benchmark", benchmark, BENCHMARKS, "workflow/rules/envs")
+    return resolve(benchmark, task, method, variant)
+
+
+def settings_of(wildcards):
+    return settings(
+        wildcards.benchmark, wildcards.task, wildcards.method, wildcards.variant
+    )
+
+
+def problem_of(experiment):
+    """What stops the experiment: the name of something that does not exist, or None."""
+    try:
+        score_rules.get(experiment.score_rule)
+        for run in experiment.runs():
+            settings(run.benchmark, run.task, run.method, run.variant)
+    except (UserError, InputError) as error:
+        return f"{CONFIG_FILE}: experiments.{experiment.name}: {error}"
+
+
+def check_results_directory():
+    """Refuse to start where nothing can be written, before hours of work are lost to it."""
+    where = Path("results") if Path("results").exists() else Path(".")
+    if not os.access(where, os.W_OK):
+        raise WorkflowError(
+            f"{where.resolve()} cannot be written: make it writable, or move to another with --directory"
+        )
+    if (free := os.statvfs(where)).f_bavail * free.f_frsize < 16 * 2**20:
+        raise WorkflowError(
+            f"{where.resolve()} is on a full disk: less than 16 MiB are free; make room and run again"
+        )
+
+
+try:
+    ALL_EXPERIMENTS = experiments.load(config, CONFIG_FILE)
+except InputError as error:
+    raise WorkflowError(str(error))
+
+check_results_directory()
+
+REFUSED = {
+    name: problem for name, e in ALL_EXPERIMENTS.items() if (problem := problem_of(e))
+}
+EXPERIMENTS = {name: e for name, e in ALL_EXPERIMENTS.items() if name not in REFUSED}
+for name, problem in REFUSED.items():
+    if not ALL_EXPERIMENTS[name].planned:
+        raise WorkflowError(problem)
+    logger.warning(f"Left out, because it is only planned: {problem}")
+
+
+FINAL_EVALUATIONS = {run.directory: e for e in EXPERIMENTS.values() for run in e.runs()}
+
+
+wildcard_constraints:
+    benchmark="[a-z0-9_]+",
+    task="[a-z0-9_]+",
+    method="[a-z0-9_]+",
+    variant="[a-z0-9_]+",
+    seed="[0-9]+",
+    experiment="|".join(EXPERIMENTS) or "(?!)",
+
+
+def needs(mem_mb):
+    """Resources of training or evaluating one run: main memory in MB, a GPU, and which try of the job this is."""
+    return {"mem_mb": mem_mb, "attempt": lambda wildcards, attempt: attempt, **GPU}
+
+
+def final_evaluation_of(wildcards):
+    """The experiment that says how the run's final policy is evaluated."""
+    return FINAL_EVALUATIONS[f"runs/{RUN}".format(**wildcards)]
+
+
+def run_files(experiment):
+    return [
+        f"results/{run.directory}/{name}"
+        for run in experiment.runs()
+        for name in RUN_FILES
+    ]
+
+
+def products(experiment):
+    """Everything that an experiment is there for: its figures and its table."""
+    kinds = ["", "_coefficients"] if harmonised(experiment) else [""]
+    figures = [
+        f"results/figures/{experiment.name}{kind}.{suffix}"
+        for kind in kinds
+        for suffix in ("png", "svg")
+    ]
+    return figures + [
+        f"results/tables/{experiment.name}.{suffix}" for suffix in ("csv", "md", "tex")
+    ]
+
+
+def harmonised(experiment):
+    """Whether any method of the experiment harmonises losses, so that there are coefficients to show."""
+    names = {
+        (run.benchmark, run.task, run.method, run.variant) for run in experiment.runs()
+    }
+    return any(settings(*name).world_model.harmonizer.losses for name in names)
+
+
+def refuse(problem):
+    """Inputs that can never be had, because of `problem`."""
+
+    def inputs(wildcards):
+        raise WorkflowError(problem)
+
+    return inputs
+
+
+def modules(name):
+    """The files of analysis.<name> and of every analysis module that it imports, near or far."""
+    paths = sorted(imported(name))
+    inside = Path.cwd()
+    return [
+        str(path.relative_to(inside) if path.is_relative_to(inside) else path)
+        for path in paths
+    ]
+
+
+@cache
+def imported(name):
+    path = ROOT / "analysis" / f"{name}.py"
+    found = {path}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "analysis":
+            found.update(*(imported(alias.name) for alias in node.names))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "analysis."
+        ):
+            found |= imported(node.module.removeprefix("analysis."))
+    return found

@@ -1,0 +1,16 @@
+use rule train as train_atari100k with:
+    wildcard_constraints:
+        benchmark="atari100k",
+    container:
+        image("atari100k")
+    resources:
+        **needs(mem_mb=2000),
+
+
+use rule evaluate as evaluate_atari100k with:
+    wildcard_constraints:
+        benchmark="atari100k",
+    container:
+        image("atari100k")
+    resources:
+        **needs(mem_mb=2000),

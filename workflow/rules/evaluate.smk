@@ -1,0 +1,23 @@
+# The final policy, over more episodes than during training, with videos.
+rule evaluate:
+    input:
+        config=rules.train.output.config,
+        policy=rules.train.output.policy,
+    output:
+        evaluations=f"results/runs/{RUN}/final_evaluations.csv",
+        videos=directory(f"results/runs/{RUN}/videos"),
+    log:
+        f"logs/evaluate/{RUN}.log",
+    benchmark:
+        f"logs/evaluate/{RUN}.tsv"
+    wildcard_constraints:
+        benchmark="(?!)",
+    threads: lambda wildcards: settings_of(wildcards).threads
+    resources:
+        **needs(mem_mb=2000),
+    params:
+        episodes=lambda wildcards: final_evaluation_of(wildcards).episodes,
+        videos=lambda wildcards: final_evaluation_of(wildcards).videos,
+    shell:
+        'python -m agent.evaluate --run-dir "$(dirname {input.config:q})" --device {resources.device}'
+        " --episodes {params.episodes} --videos {params.videos} > {log:q} 2>&1"
