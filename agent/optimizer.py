@@ -33,10 +33,3 @@ class Optimizer:
         self.scaler.step(self.adam)
         self.scaler.update()
         return {f"{self.name}/grad_norm": norm.detach(), f"{self.name}/skipped": skipped}
-
-    def state_dict(self) -> dict:
-        return {"adam": self.adam.state_dict(), "scaler": self.scaler.state_dict()}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.adam.load_state_dict(state["adam"])
-        self.scaler.load_state_dict(state["scaler"])

@@ -1,0 +1,56 @@
+"""What the commands share: exit codes, messages, devices, environments."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium
+import torch
+
+from agent.noise import stream_seed
+from agent.settings import RunConfig
+from envs.errors import EnvironmentFailure, UserError
+from envs.worker import WorkerEnv
+
+FINISHED, FAILED, MISTAKE, CONTINUE = 0, 1, 2, 75
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """Run a command; a user's mistake, a broken environment or a full disk ends it with a message, not a traceback."""
+    try:
+        return command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
+    except (EnvironmentFailure, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+
+
+def start_log(path: Path | None = None) -> None:
+    """Log to stderr, and to `path` too if given."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if path is not None:
+        handlers.append(logging.FileHandler(path))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers, force=True)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is a GPU. Raises UserError for CUDA without one."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+def set_threads(config: RunConfig) -> None:
+    """The run's own number of threads, and reproducible kernels."""
+    torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+
+
+def environment(config: RunConfig, seed: int, name: str) -> gymnasium.Env:
+    """The run's environment in a worker process; `name` tells several of one run apart."""
+    return WorkerEnv(config.benchmark, config.task, stream_seed(seed, f"env_{name}") >> 1, config.env)

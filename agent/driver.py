@@ -1,0 +1,83 @@
+"""One environment, episode by episode, in the rows that replay and policy need."""
+
+import zlib
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from agent.actions import ActionKind
+from agent.noise import stream_seed
+from agent.replay import Row
+
+
+class Driver:
+    """Seeds every episode by (seed, stream, episode number), so that any of them can be played again.
+
+    `episode` counts from 0; `steps`, `total` (return) and `success` are those of the episode so far.
+    """
+
+    def __init__(self, env: gymnasium.Env, kind: ActionKind, seed: int, stream: str):
+        self.env, self._kind, self._seed, self._stream = env, kind, seed, stream
+        self.episode = -1
+        self.begin(0)
+
+    def begin(self, episode: int) -> None:
+        """Set the number of the next episode to start."""
+        self._next, self.actions, self.row = episode, [], None  # type: int, list[np.ndarray], Row | None
+        self.total, self.success = 0.0, None  # type: float, bool | None
+
+    @property
+    def steps(self) -> int:
+        """Agent steps of the episode so far."""
+        return len(self.actions)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the next call must be `reset`."""
+        return self.row is None or bool(self.row["is_last"])
+
+    @property
+    def episode_seed(self) -> int:
+        return stream_seed(self._seed, self._stream, self.episode) >> 1
+
+    def reset(self) -> Row:
+        """Start the next episode; its first row, whose action is zeros."""
+        self.begin(self._next)
+        self.episode, self._next = self._next, self._next + 1
+        obs, info = self.env.reset(seed=self.episode_seed)
+        self._note_success(info)
+        self.row = self._row(obs, np.zeros(self._kind.size, np.float32), 0.0, first=True)
+        return self.row
+
+    def step(self, action: np.ndarray) -> Row:
+        """Take an action (A,), discrete ones one-hot; the row it led to."""
+        obs, reward, terminated, truncated, info = self.env.step(self._kind.to_env(action))
+        self.actions.append(action)
+        self.total += float(reward)
+        self._note_success(info)
+        self.row = self._row(obs, action, reward, terminal=terminated, last=terminated or truncated)
+        return self.row
+
+    def restore(self, episode: int, actions: np.ndarray, checksum: int) -> bool:
+        """Play an episode again up to where it was; whether the picture there is the same."""
+        self.begin(episode)
+        self.reset()
+        for action in actions:
+            self.step(action)
+        return self.checksum() == checksum
+
+    def checksum(self) -> int:
+        """CRC-32 of the last picture."""
+        return zlib.crc32(self.row["image"].tobytes()) if self.row is not None else 0
+
+    def _note_success(self, info: dict[str, Any]) -> None:
+        if "success" in info:
+            self.success = bool(self.success) or bool(info["success"])
+
+    def _row(
+        self, obs: dict[str, np.ndarray], action: np.ndarray, reward: float, *,
+        first: bool = False, terminal: bool = False, last: bool = False,
+    ) -> Row:  # fmt: skip
+        flags = {"is_first": first, "is_terminal": terminal, "reward": reward}
+        return {**obs, "action": action, **{k: np.float32(v) for k, v in flags.items()}, "is_last": last}

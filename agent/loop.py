@@ -1,0 +1,258 @@
+"""The training loop: random prefill, pretraining, then steps, updates and evaluations by the run's schedule.
+
+Reference: wmlib-torch/examples/train_dreamerv2.py. All counts are agent steps, the prefill included.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from agent import checkpoint
+from agent.agent import Agent
+from agent.driver import Driver
+from agent.noise import Noise, stream_rng, stream_seed
+from agent.records import Records
+from agent.replay import Replay
+from agent.rollout import Actor, evaluate
+from agent.rssm import State
+from agent.settings import RunConfig
+
+log = logging.getLogger(__name__)
+MakeEnv = Callable[[str], gymnasium.Env]
+
+
+@dataclass
+class Progress:
+    """Where a run stands: agent steps, and the steps at which the next update, evaluation, log and checkpoint are due."""
+
+    step: int = 0
+    prefilled: bool = False
+    next_update: int = 0
+    next_evaluation: int = 0
+    next_log: int = 0
+    next_checkpoint: int = 0
+    last_evaluation: int = -1
+    wall_seconds: float = 0.0
+    skipped: float = 0.0
+    restarts: int = 0
+    inexact_resumes: int = 0
+
+
+class Loop:
+    def __init__(self, config: RunConfig, seed: int, directory: Path, device: torch.device, make_env: MakeEnv):
+        """`make_env` makes an environment by name (`train` or `evaluation`); `directory` holds all that is live."""
+        self.config, self.seed, self.directory, self.device = config, seed, directory, device
+        self.env, self.eval_env = make_env("train"), make_env("evaluation")
+        self.agent = _seeded_agent(config, self.env, seed, device)
+        self.noise = Noise(seed, device)
+        self.driver = Driver(self.env, self.agent.kind, seed, "train_episode")
+        self.eval_driver = Driver(self.eval_env, self.agent.kind, seed, "evaluation_episode")
+        self.actor = Actor(self.agent, self.noise, "train_policy")
+        self.replay = Replay(directory / "replay", config.replay, config.batch, seed)
+        self.records = Records(directory, config.frames_per_step)
+        self.carry = self.agent.initial_carry(config.batch.size)
+        self.progress = Progress()
+        self._resume()
+
+    def run(self, stop: Callable[[], bool]) -> bool:
+        """Train to the end and return True, or, once `stop()` is true, save a checkpoint and return False."""
+        bar = tqdm(
+            total=self.config.train.steps, initial=self.progress.step, unit="step", mininterval=2.0, desc="train"
+        )
+        started = time.monotonic() - self.progress.wall_seconds
+        while self.progress.step < self.config.train.steps:
+            if self.progress.prefilled:
+                self._evaluate_if_due()
+            self.progress.wall_seconds = time.monotonic() - started
+            if stop() or self.progress.step >= self.progress.next_checkpoint > 0:
+                self.save()
+            if stop():
+                return False
+            self._step()
+            bar.update()
+        self.progress.wall_seconds = time.monotonic() - started
+        self._evaluate_if_due(final=True)
+        if self.progress.next_log < self.progress.step + self.config.train.log_every:
+            self._log()
+        bar.close()
+        return True
+
+    def close(self) -> None:
+        self.records.close()
+        self.env.close()
+        self.eval_env.close()
+
+    def _step(self) -> None:
+        progress, train = self.progress, self.config.train
+        self._act()
+        progress.step += 1
+        if not progress.prefilled:
+            self._end_prefill_if_due()
+        elif progress.step >= progress.next_update:
+            progress.next_update += train.every
+            self._update()
+        if progress.prefilled and progress.step >= progress.next_log:
+            self._log()
+
+    def _act(self) -> None:
+        """One agent step, of the uniform random policy while prefilling."""
+        if self.driver.ended:
+            self.replay.add(self.driver.reset())
+        row, number = self.driver.row, self.progress.step
+        assert row is not None
+        if self.progress.prefilled:
+            action = self.actor.act(row, number, "sample")
+        else:
+            action = self.agent.kind.random(stream_rng(self.seed, "prefill", number))
+        self.replay.add(self.driver.step(action))
+        if self.driver.ended:
+            self.records.note_episode(self.driver.total, self.driver.steps)
+
+    def _end_prefill_if_due(self) -> None:
+        """After the prefill, and at least one episode that can be drawn from, comes the pretraining."""
+        progress, train = self.progress, self.config.train
+        if progress.step < train.prefill or not self.replay.steps:
+            return
+        progress.prefilled = True
+        self.replay.drop_ongoing()
+        self.driver.begin(self.driver.episode + 1)
+        log.info("prefilled %d agent steps; pretraining %d updates", progress.step, train.pretrain)
+        for _ in range(train.pretrain + 1):  # the reference's benchmarking pass is an update, too
+            self._update()
+        progress.next_update = progress.next_evaluation = progress.step
+        progress.next_log = progress.step + train.log_every
+        progress.next_checkpoint = progress.step + train.checkpoint_every
+
+    def _update(self) -> None:
+        batch = {key: torch.as_tensor(value).to(self.device) for key, value in self.replay.sample().items()}
+        batch["image"] = batch["image"].permute(0, 1, 4, 2, 3)  # (B, T, H, W, C) to (B, T, C, H, W), as it lies
+        noise = self.noise.draw("update", self.agent.updates, self.agent.update_noise())
+        self.carry, metrics = self.agent.update(batch, self.carry, noise)
+        self.records.note_update(metrics)
+
+    def _evaluate_if_due(self, final: bool = False) -> None:
+        progress, settings = self.progress, self.config.evaluation
+        due = progress.step >= progress.next_evaluation or final
+        if not due or progress.last_evaluation == progress.step:
+            return
+        progress.next_evaluation += settings.every
+        progress.last_evaluation = progress.step
+        rows = evaluate(
+            self.eval_driver,
+            Actor(self.agent, self.noise, "evaluation_policy"),
+            episodes=settings.episodes,
+            mode=settings.action,
+            agent_step=progress.step,
+            frames_per_step=self.config.frames_per_step,
+        )
+        self.records.write_evaluation(rows)
+        mean = sum(row["return"] for row in rows) / len(rows)
+        log.info("step %d: return %.2f over %d evaluation episodes", progress.step, mean, len(rows))
+
+    def _log(self) -> None:
+        progress = self.progress
+        progress.next_log += self.config.train.log_every
+        noted = self.records.pending_updates()
+        updates = 0 if noted is None else len(noted)
+        extra = {
+            "wall_seconds": round(progress.wall_seconds, 3),
+            "speed/agent_steps_per_second": round(progress.step / max(progress.wall_seconds, 1e-9), 3),
+        }
+        line = self.records.write(progress.step, self.agent.updates, extra)
+        progress.skipped += updates * sum(line.get(f"{name}/skipped", 0.0) for name in self.agent.optimizers)
+        losses = ", ".join(f"{key[5:]} {value:.4g}" for key, value in line.items() if key.startswith("loss/"))
+        log.info("step %d, update %d: %s", progress.step, self.agent.updates, losses)
+
+    @property
+    def restarts(self) -> int:
+        """Environment workers restarted since the run began."""
+        return self.progress.restarts + sum(getattr(env, "restarts", 0) for env in (self.env, self.eval_env))
+
+    def save(self) -> None:
+        """Write a checkpoint from which the run goes on as if it had never stopped."""
+        progress = self.progress
+        progress.next_checkpoint = progress.step + self.config.train.checkpoint_every
+        replay, ongoing = self.replay.state()
+        state = {
+            "progress": {**asdict(progress), "restarts": self.restarts},
+            "updates": self.agent.updates,
+            "replay": replay,
+            "driver": {"episode": self.driver.episode, "ended": self.driver.ended, "checksum": self.driver.checksum()},
+            "evaluation_episode": self.eval_driver.episode,
+            "positions": self.records.positions(),
+            "pending": self.records.pending(),
+            "scalers": {name: opt.scaler.state_dict() for name, opt in self.agent.optimizers.items()},
+        }
+        arrays = {f"ongoing/{key}": values for key, values in ongoing.items()}
+        arrays["actions"] = np.array(self.driver.actions, np.float32)
+        checkpoint.save(self.directory / "state", self._tensors(), arrays, state)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        tensors = {f"agent/{name}": value for name, value in self.agent.state_dict().items()}
+        for name, optimizer in self.agent.optimizers.items():
+            for index, slot in optimizer.adam.state_dict()["state"].items():
+                tensors |= {f"{name}/{index}/{key}": value for key, value in slot.items()}
+        tensors |= {f"carry/{key}": value for key, value in self.carry._asdict().items()}
+        policy = self.actor.carry
+        return tensors | {"policy/action": policy.action} | {
+            f"policy/{key}": value for key, value in policy.state._asdict().items()
+        }  # fmt: skip
+
+    def _resume(self) -> None:
+        loaded = checkpoint.load(self.directory / "state", self.device)
+        if loaded is None:
+            self.records.rewind({"metrics": 0, "evaluations": 0})
+            return
+        tensors, arrays, state = loaded
+        self.progress = Progress(**state["progress"])
+        self._load_tensors(tensors, state)
+        ongoing = {key.removeprefix("ongoing/"): v for key, v in arrays.items() if key.startswith("ongoing/")}
+        self.replay.load_state(state["replay"], ongoing)
+        self.records.rewind(state["positions"])
+        self.records.load_pending(state["pending"])
+        self.eval_driver.begin(state["evaluation_episode"] + 1)
+        self._restore_episode(state["driver"], arrays["actions"])
+        log.info("continuing at agent step %d, update %d", self.progress.step, self.agent.updates)
+
+    def _load_tensors(self, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
+        def under(prefix: str) -> dict[str, torch.Tensor]:
+            return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+        self.agent.load_state_dict(under("agent/"))
+        self.agent.updates = state["updates"]
+        for name, optimizer in self.agent.optimizers.items():
+            slots: dict[int, dict[str, torch.Tensor]] = {}
+            for key, value in under(f"{name}/").items():
+                index, slot = key.split("/")
+                slots.setdefault(int(index), {})[slot] = value
+            optimizer.adam.load_state_dict({**optimizer.adam.state_dict(), "state": slots})
+            optimizer.scaler.load_state_dict(state["scalers"][name])
+        self.carry = State(**under("carry/"))
+        policy = under("policy/")
+        action = policy.pop("action")
+        self.actor.carry = type(self.actor.carry)(State(**policy), action)
+
+    def _restore_episode(self, driver: dict[str, Any], actions: np.ndarray) -> None:
+        """Play the episode under way again; if the simulator does not repeat itself, end it and count that."""
+        self.driver.begin(driver["episode"] + 1)
+        if driver["ended"] or self.driver.restore(driver["episode"], actions, driver["checksum"]):
+            return
+        log.warning("the episode under way could not be restored: it is cut, and this run is no longer exact")
+        self.progress.inexact_resumes += 1
+        self.replay.drop_ongoing()
+        self.driver.begin(driver["episode"] + 1)
+
+
+def _seeded_agent(config: RunConfig, env: gymnasium.Env, seed: int, device: torch.device) -> Agent:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, "parameters") >> 1)
+        agent = Agent(config, env.observation_space, env.action_space)  # type: ignore[arg-type]
+    return agent.prepare(device)

@@ -1,0 +1,144 @@
+"""Sequence replay: whole episodes in memory and on disk, and sequences drawn uniformly over episodes.
+
+A row holds what an environment step gave and the action that led to it: image (H, W, C) uint8, vectors, action (A,),
+reward, is_first, is_terminal. An episode of n steps has n + 1 rows; the first has no action and no reward.
+Reference: wmlib-torch/wmlib/core/replay.py.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.files import replaced
+from agent.noise import stream_rng
+from agent.settings import Batch as BatchSettings
+from agent.settings import Replay as ReplaySettings
+from envs.errors import UserError
+
+Row = dict[str, Any]
+Episode = dict[str, np.ndarray]
+UNUSABLE = 20  # episodes too short to be drawn from, before the run is given up
+
+
+class Replay:
+    """Episodes are written to `directory` as they end, so that a run which is continued finds them there."""
+
+    def __init__(self, directory: Path, settings: ReplaySettings, batch: BatchSettings, seed: int):
+        self._directory, self._settings, self._batch, self._seed = directory, settings, batch, seed
+        self._episodes: dict[int, Episode] = {}
+        self._ongoing: list[Row] = []
+        self._count = 0  # episodes ever ended
+        self._draws = 0  # batches ever drawn
+        self._streams = [_Stream() for _ in range(1 if settings.one_stream else batch.size)]
+        directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def steps(self) -> int:
+        """Agent steps in the episodes held."""
+        return sum(map(_steps, self._episodes.values()))
+
+    def add(self, row: Row) -> None:
+        """Append a row to the episode under way; one with `is_last` ends it."""
+        self._ongoing.append(row)
+        if row["is_last"]:
+            self._end_episode()
+
+    def drop_ongoing(self) -> None:
+        self._ongoing.clear()
+
+    def _end_episode(self) -> None:
+        number, self._count = self._count, self._count + 1
+        episode = {key: np.stack([row[key] for row in self._ongoing]) for key in self._ongoing[0] if key != "is_last"}
+        self._ongoing.clear()
+        if _steps(episode) >= self._settings.min_length:
+            with replaced(self._path(number)) as temporary:
+                np.savez(temporary, allow_pickle=False, **episode)
+            self._episodes[number] = episode
+            self._evict()
+        elif self._count >= UNUSABLE and not self._episodes:
+            raise UserError(
+                f"all of the first {self._count} episodes are shorter than replay.min_length = "
+                f"{self._settings.min_length} agent steps: lower replay.min_length and replay.max_length"
+            )
+
+    def _evict(self) -> None:
+        while len(self._episodes) > 1 and self.steps > self._settings.capacity:
+            del self._episodes[next(iter(self._episodes))]  # its file stays: an older checkpoint may name it
+
+    def sample(self) -> Episode:
+        """A batch: each key (B, T, ...), image (B, T, H, W, C) uint8, all else float32."""
+        rng = stream_rng(self._seed, "replay", self._draws)
+        self._draws += 1
+        rows = [self._fill(self._streams[i % len(self._streams)], rng) for i in range(self._batch.size)]
+        return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+    def _fill(self, stream: "_Stream", rng: np.random.Generator) -> Episode:
+        """`length` rows from a stream of sequences, each beginning with is_first."""
+        parts = list(self._parts(stream, rng))
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def _parts(self, stream: "_Stream", rng: np.random.Generator) -> Iterator[Episode]:
+        needed = self._batch.length
+        while needed:
+            begins = stream.start == stream.stop or stream.episode not in self._episodes
+            if begins:
+                stream.begin(*self._draw_sequence(rng))
+            stop = min(stream.stop, stream.start + needed)
+            part = {key: values[stream.start : stop] for key, values in self._episodes[stream.episode].items()}
+            part["is_first"] = np.zeros(stop - stream.start, np.float32)
+            part["is_first"][0] = begins
+            needed -= stop - stream.start
+            stream.start = stop
+            yield part
+
+    def _draw_sequence(self, rng: np.random.Generator) -> tuple[int, int, int]:
+        """Episode, first row and end of a sequence: uniform over episodes, then over starts."""
+        settings = self._settings
+        number = list(self._episodes)[rng.integers(len(self._episodes))]
+        total = len(self._episodes[number]["reward"])
+        length = min(total, settings.max_length) - int(rng.integers(settings.min_length))
+        length = max(length, settings.min_length)
+        # Starts past the last possible one are moved back to it: sequences that end with the episode are drawn more.
+        start = min(int(rng.integers(total - length + 1 + settings.prioritize_ends)), total - length)
+        return number, start, start + length
+
+    def state(self) -> tuple[dict[str, Any], Episode]:
+        """What a checkpoint holds beside the episodes' files: JSON, and the rows of the episode under way."""
+        state = {
+            "count": self._count,
+            "draws": self._draws,
+            "episodes": list(self._episodes),
+            "streams": [[s.episode, s.start, s.stop] for s in self._streams],
+        }
+        keys = self._ongoing[0] if self._ongoing else ()
+        return state, {key: np.stack([np.asarray(row[key]) for row in self._ongoing]) for key in keys}
+
+    def load_state(self, state: dict[str, Any], ongoing: Episode) -> None:
+        self._count, self._draws = state["count"], state["draws"]
+        self._episodes = {number: self._read(number) for number in state["episodes"]}
+        self._streams = [_Stream(*parts) for parts in state["streams"]]
+        length = len(ongoing["reward"]) if ongoing else 0
+        self._ongoing = [{key: values[i] for key, values in ongoing.items()} for i in range(length)]
+
+    def _read(self, number: int) -> Episode:
+        with np.load(self._path(number), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+
+    def _path(self, number: int) -> Path:
+        return self._directory / f"episode_{number:08d}.npz"
+
+
+class _Stream:
+    """Where a stream of sequences stands: rows [start, stop) of an episode are still to come."""
+
+    def __init__(self, episode: int = -1, start: int = 0, stop: int = 0):
+        self.begin(episode, start, stop)
+
+    def begin(self, episode: int, start: int, stop: int) -> None:
+        self.episode, self.start, self.stop = episode, start, stop
+
+
+def _steps(episode: Episode) -> int:
+    return len(episode["reward"]) - 1

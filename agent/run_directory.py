@@ -1,0 +1,103 @@
+"""A run's directory: live files in `checkpoint/`, results that appear together when the run is finished."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agent.files import sync, write_text
+from agent.settings import RunConfig
+from envs.errors import UserError
+
+RESULTS = ("config.yaml", "metrics.jsonl", "evaluations.csv", "policy.safetensors", "provenance.json")
+KEPT_BESIDE = ("train.log", "tensorboard")  # worth keeping, but no declared result
+
+
+class RunDirectory:
+    def __init__(self, path: Path):
+        self.path, self.live = path, path / "checkpoint"
+        self._failure = self.live / "failed.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether every result is there; provenance.json comes last."""
+        return all((self.path / name).exists() for name in RESULTS)
+
+    def claim(self, config: RunConfig, seed: int) -> None:
+        """Make the directory, or check that it belongs to these settings. Raises UserError."""
+        stored = next((p for p in (self.path / "config.yaml", self.live / "config.yaml") if p.exists()), None)
+        wanted = describe(config, seed)
+        if stored is not None and (differing := _differences(yaml.safe_load(stored.read_text()), wanted)):
+            raise UserError(
+                f"run directory {self.path} belongs to another configuration: {'; '.join(differing[:5])} "
+                f"(stored in {stored}). Give another --run-dir, or remove this one to start anew."
+            )
+        try:
+            self.live.mkdir(parents=True, exist_ok=True)
+            if stored is None:
+                write_text(self.live / "config.yaml", yaml.safe_dump(wanted, sort_keys=False))
+        except OSError as error:
+            raise UserError(f"cannot write the run directory {self.path}: {error}") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Refuse to share the directory with another process of this machine. Raises UserError."""
+        with (self.live / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another process is training in {self.path}: wait for it, or stop it") from None
+            yield
+
+    def finish(self, policy: bytes, provenance: dict[str, Any]) -> None:
+        """Move the results into place, provenance.json last, and remove what was live."""
+        (self.live / "policy.safetensors").write_bytes(policy)
+        (self.live / "evaluations.csv").touch()
+        (self.live / "metrics.jsonl").touch()
+        (self.live / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
+        for name in RESULTS:
+            sync(self.live / name)
+        self.move_results()
+
+    def move_results(self) -> None:
+        """The last part of `finish`, which can be done again if it was cut short."""
+        for name in (*KEPT_BESIDE, *RESULTS):
+            if (self.live / name).exists():
+                (self.live / name).rename(self.path / name)
+        sync(self.path)
+        shutil.rmtree(self.live)
+
+    @property
+    def nearly_finished(self) -> bool:
+        """Whether a process was stopped while it moved the results."""
+        return (self.live / "provenance.json").exists()
+
+    def note_failure(self, message: str) -> None:
+        """Leave a marker that no retry can help."""
+        if self.live.is_dir():
+            write_text(self._failure, json.dumps({"error": message}))
+
+    def permanent_failure(self) -> str | None:
+        return json.loads(self._failure.read_text())["error"] if self._failure.exists() else None
+
+    def forget_failure(self) -> None:
+        self._failure.unlink(missing_ok=True)
+
+
+def describe(config: RunConfig, seed: int) -> dict[str, Any]:
+    """The contents of config.yaml."""
+    settings = config.as_dict()
+    names = {key: settings.pop(key) for key in ("benchmark", "task", "method", "variant")}
+    return {**names, "seed": seed, "digest": config.digest, **settings}
+
+
+def _differences(stored: Any, wanted: Any, path: str = "") -> list[str]:
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        keys = [key for key in {**stored, **wanted} if path or key != "digest"]
+        return [text for key in keys for text in _differences(stored.get(key), wanted.get(key), f"{path}.{key}")]
+    return [] if stored == wanted else [f"{path[1:]} is {stored!r} there, {wanted!r} was asked for"]
