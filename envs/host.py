@@ -52,7 +52,7 @@ def guard_lifeline(lifeline_fd, others):
 
 def serve(connection, frames_fd):
     """Shake hands, make the environment, then answer reset and step until told to close."""
-    send(connection, {"protocol": PROTOCOL, "python": sys.version.split()[0]})
+    connection.sendall(encode({"protocol": PROTOCOL, "python": sys.version.split()[0]}))
     request = receive(connection)
     session = None
     while request is not None and request["command"] != "close":
@@ -63,19 +63,24 @@ def serve(connection, frames_fd):
                 answer = session.description
             else:
                 answer = session.reset(**request) if command == "reset" else session.step(**request)
+            line = encode(answer)
         except Exception as error:
-            if error_kind(error) is None:
+            kind = error_kind(error)
+            if kind is None:
                 raise  # a crash
-            answer = {"error": error_kind(error), "message": str(error)}
-        send(connection, answer)
+            line = encode({"error": kind, "message": str(error)})
+        connection.sendall(line)
         request = receive(connection)
     if session is not None:
         session.environment.close()
 
 
-def send(connection, message):
-    """Send a JSON-able message as one line."""
-    connection.sendall(json.dumps(message).encode() + b"\n")
+def encode(message):
+    """A message as one line; ContractViolation if it is not JSON-able, which only an environment's `info` can cause."""
+    try:
+        return json.dumps(message).encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        raise violation("info must be JSON-able, but: {}".format(error)) from error
 
 
 def receive(connection):
@@ -87,6 +92,12 @@ def receive(connection):
             return None
         line += chunk
     return json.loads(line) if line else None
+
+
+def violation(what):
+    from envs.errors import ContractViolation
+
+    return ContractViolation("the adapter breaks the environment contract: {}".format(what))
 
 
 def error_kind(error):
@@ -102,7 +113,6 @@ class Session:
         from envs import registry, spaces
 
         self.environment = registry.create(benchmark, task, seed, options, adapters)
-        self.place = "{}/{}.py".format(adapters.replace(".", "/"), benchmark)
         observation_space = spaces.describe(self.environment.observation_space)
         arrays, size = self.layout(observation_space.get("spaces", {}))
         os.ftruncate(frames_fd, size)
@@ -122,59 +132,47 @@ class Session:
         arrays, size = {}, 0
         for name, box in boxes.items():
             if box["kind"] != "Box":
-                raise self.violation("the observation {!r} is a {}, but must be a Box".format(name, box["kind"]))
+                raise violation("the observation {!r} is a {}, but must be a Box".format(name, box["kind"]))
             arrays[name] = (size, box["shape"], box["dtype"])
             size += int(np.prod(box["shape"])) * np.dtype(box["dtype"]).itemsize
             size += -size % ALIGNMENT
         if "image" not in arrays:
-            raise self.violation("the observation space must be a Dict with `image`")
+            raise violation("the observation space must be a Dict with `image`")
         return arrays, size
 
     def reset(self, seed):
         observation, info = self.environment.reset(seed=seed)
         self.publish(observation)
-        return {"info": self.jsonable(info)}
+        return {"info": info}
 
     def step(self, action):
         observation, reward, terminated, truncated, info = self.environment.step(action)
         self.publish(observation)
         reward = float(reward)
         if not math.isfinite(reward):
-            raise self.violation("the reward is {}, but must be finite".format(reward))
+            raise violation("the reward is {}, but must be finite".format(reward))
         return {
             "reward": reward,
             "terminated": bool(terminated),
             "truncated": bool(truncated),
-            "info": self.jsonable(info),
+            "info": info,
         }
 
     def publish(self, observation):
         """Copy an observation into the shared memory, if it is what its space says."""
         if set(observation) != set(self.views):
-            raise self.violation(
+            raise violation(
                 "the observation has {}, but its space has {}".format(sorted(observation), sorted(self.views))
             )
         for name, view in self.views.items():
             array = np.asarray(observation[name])
             if array.shape != view.shape or array.dtype != view.dtype:
-                raise self.violation(
+                raise violation(
                     "the observation {!r} is {} {}, but its space says {} {}".format(
                         name, array.dtype, array.shape, view.dtype, view.shape
                     )
                 )
             view[...] = array
-
-    def jsonable(self, info):
-        try:
-            json.dumps(info)
-        except (TypeError, ValueError) as error:
-            raise self.violation("info must be JSON-able: {}".format(error)) from error
-        return info
-
-    def violation(self, what):
-        from envs.errors import ContractViolation
-
-        return ContractViolation("{} (see {})".format(what, self.place))
 
 
 if __name__ == "__main__":

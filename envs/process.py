@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import mmap
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from envs import errors
-from envs.host import PROTOCOL, receive, send
+from envs.host import PROTOCOL, receive
 
 HOST = Path(__file__).with_name("host.py")
 TAIL = 4000  # bytes of a worker's latest output that are kept for the error message
@@ -64,7 +66,10 @@ class WorkerProcess:
         self._output = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
         self._reader.start()
-        self._socket.settimeout(timeout)
+        # Cheaper per message than settimeout(), which polls before every call.
+        self._socket.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", *divmod(int(timeout * 1e6), 10**6))
+        )
 
     def make(self, **request: Any) -> dict[str, Any]:
         """Shake hands, have the environment made, map its frames; returns the spaces' descriptions."""
@@ -85,7 +90,7 @@ class WorkerProcess:
     def request(self, command: str, **arguments: Any) -> dict[str, Any]:
         """The worker's answer. Raises WorkerDied, or the error of `envs.errors` that the worker reports."""
         try:
-            send(self._socket, {"command": command, **arguments})
+            self._send(command, **arguments)
         except OSError:
             raise self._died(command) from None
         answer = self._receive(command)
@@ -100,7 +105,7 @@ class WorkerProcess:
     def close(self) -> None:
         """Let the worker close its simulator, then end its process group."""
         try:
-            send(self._socket, {"command": "close"})
+            self._send("close")
             self._process.wait(PATIENCE)
         except (OSError, subprocess.TimeoutExpired):
             pass
@@ -114,10 +119,13 @@ class WorkerProcess:
         self._reader.join(timeout=1.0)
         self._close_fds()
 
+    def _send(self, command: str, **arguments: Any) -> None:
+        self._socket.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+
     def _receive(self, command: str) -> dict[str, Any]:
         try:
             answer = receive(self._socket)
-        except TimeoutError:
+        except BlockingIOError:
             self._process.send_signal(signal.SIGABRT)  # the host's fault handler prints where it hung
             raise self._died(command, f"gave no answer to {command} within {self._timeout:g} s") from None
         except OSError:

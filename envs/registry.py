@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 from collections.abc import Mapping
 from types import ModuleType
@@ -58,6 +59,10 @@ def check(benchmark: str, task: str, seed: int, chosen: Mapping[str, Any], adapt
     for key in chosen:
         if key not in known:
             raise unknown(f"option of {benchmark}", key, known, source)
+        try:
+            json.dumps(chosen[key], allow_nan=False)
+        except (TypeError, ValueError):
+            raise UserError(f"option {key} of {benchmark} is {chosen[key]!r}, which JSON cannot express.") from None
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise UserError(f"seed is {seed!r}, but must be a whole number from 0 to 2**63 - 1 (see --seed).")
 

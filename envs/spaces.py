@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .errors import ContractViolation
+
 if TYPE_CHECKING:
     import gymnasium
 
@@ -13,7 +15,7 @@ TOLERANCE = 1e-6  # how far outside its bounds an action may lie through roundin
 
 
 def describe(space: Any) -> dict[str, Any]:
-    """A JSON-able description of a Dict, Box, Discrete or MultiDiscrete space; TypeError for any other."""
+    """A JSON-able description of a Dict, Box, Discrete or MultiDiscrete space; ContractViolation for any other."""
     if hasattr(space, "spaces"):
         return {"kind": "Dict", "spaces": {key: describe(sub) for key, sub in space.spaces.items()}}
     if hasattr(space, "nvec"):
@@ -23,7 +25,7 @@ def describe(space: Any) -> dict[str, Any]:
     if hasattr(space, "low"):
         low, high = _bound(space.low), _bound(space.high)
         return {"kind": "Box", "low": low, "high": high, "shape": list(space.shape), "dtype": str(space.dtype)}
-    raise TypeError(f"space {space!r} is none of Dict, Box, Discrete, MultiDiscrete")
+    raise ContractViolation(f"the space {space!r} is none of Dict, Box, Discrete, MultiDiscrete")
 
 
 def _bound(values: np.ndarray) -> Any:
@@ -61,7 +63,7 @@ def check_action(space: Any, action: Any) -> np.ndarray:
 def _check_box(space: Any, array: np.ndarray) -> np.ndarray:
     if array.shape != space.shape or array.dtype.kind not in "iuf":
         raise ValueError(f"action has shape {array.shape} and type {array.dtype}, but must be numbers {space.shape}")
-    # Written so that a NaN, for which every comparison is false, fails too.
-    if not ((array >= space.low - TOLERANCE) & (array <= space.high + TOLERANCE)).all():
+    inside = np.minimum(np.maximum(array, space.low), space.high)
+    if not (np.abs(array - inside) <= TOLERANCE).all():  # written so that a NaN fails too: it compares as false
         raise ValueError(f"action is {array.tolist()}, but must be finite and from {space.low} to {space.high}")
-    return np.clip(array, space.low, space.high).astype(space.dtype, copy=False)
+    return inside.astype(space.dtype, copy=False)
