@@ -60,7 +60,7 @@ def coefficients(table: pd.DataFrame) -> Figure:
             weights = rows[rows["loss"] == loss].groupby("env_frame")["weight"].agg(["mean", "min", "max"])
             _line(axes, i, loss, weights.index, weights["mean"], weights["min"], weights["max"])
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_locator(LogLocator(subs=_subdivisions(rows["weight"])))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylabel("Loss weight 1/σ")
@@ -94,6 +94,12 @@ def _line(axes: Axes, i: int, label: str, x: pd.Series | pd.Index, y: pd.Series,
     axes.plot(x, y, color=colour, linestyle=STYLES[i % len(STYLES)], label=label, marker=marker, markersize=3)
     if np.isfinite(low).all():
         axes.fill_between(np.asarray(x), low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _subdivisions(values: pd.Series) -> tuple[float, ...]:
+    """Where a logarithmic axis has ticks within a decade, so that a narrow range has some too."""
+    decades = math.log10(values.max() / values.min())
+    return (1,) if decades > 2 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 6, 8)
 
 
 def _sentence(text: str) -> str:

@@ -15,6 +15,7 @@ from analysis.files import write_csv, write_text
 from analysis.score_rules import ScoreRule
 from analysis.scores import Floats
 
+LABELS = {"iqm": "IQM", "optimality_gap": "optimality gap"}
 STATISTICS: dict[str, Callable[[Floats], Floats]] = {
     "mean": scores.mean,
     "median": scores.median,
@@ -61,7 +62,7 @@ def _row(task: str, statistic: str, method: str, matrix: pd.DataFrame, rule: Sco
 
 def wide(table: pd.DataFrame) -> pd.DataFrame:
     """For reading: one line per task or statistic, one column per method with `mean [low, high]`, and the seeds."""
-    label = table["task"].where(table["task"] != ALL_TASKS, ALL_TASKS + ": " + table["statistic"].str.replace("_", " "))
+    label = table["task"].where(table["task"] != ALL_TASKS, ALL_TASKS + ": " + table["statistic"].replace(LABELS))
     cells = table.assign(row=label, cell=[cell(*row) for row in table[["value", "ci_low", "ci_high"]].to_numpy()])
     lines = cells.pivot(index=["row", "unit", "seeds"], columns="method", values="cell")
     order = cells[["row", "unit", "seeds"]].drop_duplicates().itertuples(index=False, name=None)

@@ -26,8 +26,8 @@ rule collect:
             for run in EXPERIMENTS[wildcards.experiment].runs()
         ],
     shell:
-        "python -m analysis.collect --name {wildcards.experiment:q} --title {params.title:q}"
-        " --description {params.description:q} --score-rule {params.score_rule:q}"
+        "python -m analysis.collect --name {wildcards.experiment:q} --title={params.title:q}"
+        " --description={params.description:q} --score-rule {params.score_rule:q}"
         " --out results/collected/{wildcards.experiment:q} {params.runs:q} > {log:q} 2>&1"
 
 
@@ -105,6 +105,7 @@ rule report:
             for path in products(experiment)
         ],
         code=modules("report"),
+        template=ROOT / "analysis" / "templates" / "report.html.jinja",
     output:
         "results/report.html",
     log:

@@ -1,0 +1,212 @@
+"""One page with everything that the experiments gave: tables, figures, videos, commands and provenance.
+
+The page is a single file that needs no network: images and videos are in it.
+"""
+
+import argparse
+import base64
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from analysis import collected, errors, tables
+from analysis.collected import Collected
+from analysis.errors import InputError
+from analysis.files import write_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+MEDIA = {".svg": "image/svg+xml", ".mp4": "video/mp4"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A field of a sortable table: what is shown, and what it is sorted by."""
+
+    text: str
+    key: float | str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sortable table."""
+
+    columns: list[str]
+    rows: list[list[Cell]]
+
+
+@dataclass(frozen=True)
+class Video:
+    """One episode of a final policy."""
+
+    caption: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the report shows of one experiment."""
+
+    experiment: Collected
+    runs: int
+    budget: str
+    scores: Table
+    curves: str
+    coefficients: str | None
+    videos: list[Video]
+    warnings: list[str]
+    provenance: Table
+    libraries: list[str]
+    commands: list[str]
+
+
+def section(results: Path, name: str) -> Section:
+    """Gather one experiment from the results directory; InputError names a file that is not there."""
+    experiment = collected.load(results / "collected" / name)
+    provenance = experiment.table("provenance")
+    figure = results / "figures" / name
+    coefficients = figure.with_name(f"{name}_coefficients.svg")
+    return Section(
+        experiment=experiment,
+        runs=len(provenance),
+        budget=_budget(provenance),
+        scores=_scores(_read(results / "tables" / f"{name}.csv")),
+        curves=_embed(figure.with_suffix(".svg")),
+        coefficients=None if experiment.table("coefficients").empty else _embed(coefficients),
+        videos=list(_videos(experiment, provenance)),
+        warnings=list(_warnings(provenance)),
+        provenance=_provenance(provenance),
+        libraries=sorted(provenance["libraries"].unique()),
+        commands=list(provenance["command"]),
+    )
+
+
+def render(sections: list[Section], command: str) -> str:
+    """The page as HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    variants = sorted({section.experiment.variant for section in sections} - {"paper"})
+    made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return environment.get_template("report.html.jinja").render(
+        sections=sections, command=command, variants=variants, made=made
+    )
+
+
+def _budget(provenance: pd.DataFrame) -> str:
+    """Agent steps and env frames of the runs, and the time they took together."""
+    parts = []
+    for column, unit in (("agent_steps", "agent steps"), ("env_frames", "env frames")):
+        low, high = provenance[column].min(), provenance[column].max()
+        parts.append(f"{low:,.0f} {unit}" if low == high else f"{low:,.0f} to {high:,.0f} {unit}")
+    return f"{parts[0]} ({parts[1]}) a run, {_duration(provenance['wall_seconds'].sum())} of training in all"
+
+
+def _scores(table: pd.DataFrame) -> Table:
+    lines = tables.wide(table)
+    values = table.set_index("method")["value"]
+    rows = []
+    for i, line in enumerate(lines.itertuples(index=False)):
+        keys = {method: float(values[[method]].iloc[i]) for method in values.index.unique()}
+        rows.append([_cell(text, keys.get(name)) for name, text in zip(lines.columns, line, strict=True)])
+    return Table(list(lines.columns), rows)
+
+
+def _provenance(runs: pd.DataFrame) -> Table:
+    rows = [
+        [
+            _cell(run.task), _cell(run.method), _cell(run.seed), _cell(_short(run.code_revision)),
+            _cell(_short(run.config_digest)), _cell(_short(run.image_digest)),
+            _cell(f"{run.agent_steps:,}", run.agent_steps), _cell(f"{run.env_frames:,}", run.env_frames),
+            _cell(_duration(run.wall_seconds), run.wall_seconds),
+            _cell(_text(run.gpu) if run.device != "cpu" else _text(run.cpu)), _cell(_count(run.threads)),
+            _cell(_count(run.env_restarts)), _cell(_count(run.skipped_updates)), _cell(_text(run.started)),
+        ]
+        for run in runs.itertuples()
+    ]  # fmt: skip
+    columns = (
+        "task,method,seed,code,settings,image,agent steps,env frames,training time,hardware,threads,restarts,"
+        "skipped updates,started"
+    )
+    return Table(columns.split(","), rows)
+
+
+def _warnings(runs: pd.DataFrame) -> Iterator[str]:
+    """What makes the runs of an experiment unlike each other or unlike what was asked for."""
+    for column, what in (("code_revision", "revisions of the code"), ("image_digest", "images"), ("device", "devices")):
+        if (kinds := runs[column].map(_text).unique()).size > 1:
+            yield f"The runs come from different {what}: {', '.join(sorted(_short(kind) for kind in kinds))}."
+    if dirty := int(runs["code_revision"].astype(str).str.endswith("-dirty").sum()):
+        yield f"{dirty} of {len(runs)} runs come from code with changes that were not committed."
+    for column, what in (("env_restarts", "restarts of an environment"), ("skipped_updates", "skipped updates")):
+        if (count := int(runs[column].fillna(0).sum())) > 0:
+            yield f"{count} {what} in {int((runs[column] > 0).sum())} of {len(runs)} runs."
+
+
+def _videos(experiment: Collected, runs: pd.DataFrame) -> Iterator[Video]:
+    """The first video of the first seed, for each task and method."""
+    episodes = experiment.table("final_evaluations").set_index(["task", "method", "seed", "episode"])["return"]
+    for run in runs.drop_duplicates(["task", "method"]).itertuples():
+        found = sorted(Path(run.directory, "videos").glob("episode_*.mp4"))
+        if not found:
+            raise InputError(f"{run.directory}/videos: no episode_<i>.mp4; run `python -m agent.evaluate` again")
+        episode = int(found[0].stem.removeprefix("episode_"))
+        score = tables.number(episodes[run.task, run.method, run.seed, episode])
+        yield Video(f"{run.task}, {run.method}, seed {run.seed}: return {score}", _embed(found[0]))
+
+
+def _embed(path: Path) -> str:
+    """The file as a data URI."""
+    try:
+        data = base64.b64encode(path.read_bytes()).decode()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the whole workflow first") from None
+    return f"data:{MEDIA[path.suffix]};base64,{data}"
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        raise InputError(f"{path}: no such file; run the whole workflow first")
+    return pd.read_csv(path)
+
+
+def _cell(value: object, key: float | str | None = None) -> Cell:
+    return Cell(str(value), key if key is not None else value if isinstance(value, int | float) else str(value))
+
+
+def _short(value: object) -> str:
+    """The start of a digest, with what says that it is not the whole truth."""
+    text = _text(value).removeprefix("sha256:")
+    return text[:10] + ("-dirty" if text.endswith("-dirty") else "")
+
+
+def _text(value: object) -> str:
+    return "none" if pd.isna(value) else str(value)
+
+
+def _count(value: float) -> int | str:
+    return "none" if pd.isna(value) else int(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m analysis.report", description=__doc__)
+    parser.add_argument("--results", required=True, type=Path, help="the results directory")
+    parser.add_argument("--command", required=True, help="the command that makes all of it, to show")
+    parser.add_argument("--out", required=True, type=Path, help="HTML file to write")
+    parser.add_argument("experiments", nargs="+", help="names of experiments, in the order of the page")
+    args = parser.parse_args()
+    write_text(args.out, render([section(args.results, name) for name in args.experiments], args.command))
+
+
+if __name__ == "__main__":
+    errors.run(main)
