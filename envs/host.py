@@ -54,11 +54,12 @@ def serve(connection, frames_fd):
     """Shake hands, make the environment, then answer reset and step until told to close."""
     connection.sendall(encode({"protocol": PROTOCOL, "python": sys.version.split()[0]}))
     request = receive(connection)
-    session = None
+    session, place = None, ""
     while request is not None and request["command"] != "close":
         command = request.pop("command")
         try:
             if session is None:
+                place = "{}/{}.py".format(request["adapters"].replace(".", "/"), request["benchmark"])
                 session = Session(frames_fd, **request)
                 answer = session.description
             else:
@@ -68,7 +69,8 @@ def serve(connection, frames_fd):
             kind = error_kind(error)
             if kind is None:
                 raise  # a crash
-            line = encode({"error": kind, "message": str(error)})
+            where = " (see {})".format(place) if kind == "ContractViolation" else ""
+            line = encode({"error": kind, "message": str(error) + where})
         connection.sendall(line)
         request = receive(connection)
     if session is not None:
