@@ -14,18 +14,26 @@ from agent.replay import Row
 class Driver:
     """Seeds every episode by (seed, stream, episode number), so that any of them can be played again.
 
-    `episode` counts from 0; `steps`, `total` (return) and `success` are those of the episode so far.
+    `next` is the number of the next episode to start, from 0; `steps`, `total` (return) and `success` are those of the
+    episode so far.
     """
 
     def __init__(self, env: gymnasium.Env, kind: ActionKind, seed: int, stream: str):
         self.env, self._kind, self._seed, self._stream = env, kind, seed, stream
-        self.episode = -1
         self.begin(0)
 
     def begin(self, episode: int) -> None:
-        """Set the number of the next episode to start."""
-        self._next, self.actions, self.row = episode, [], None  # type: int, list[np.ndarray], Row | None
-        self.total, self.success = 0.0, None  # type: float, bool | None
+        """Leave the episode under way; the next one to start is number `episode`."""
+        self.next = episode
+        self.row: Row | None = None
+        self.actions: list[np.ndarray] = []
+        self.total = 0.0
+        self.success: bool | None = None
+
+    @property
+    def episode(self) -> int:
+        """The number of the episode that was started last."""
+        return self.next - 1
 
     @property
     def steps(self) -> int:
@@ -43,8 +51,7 @@ class Driver:
 
     def reset(self) -> Row:
         """Start the next episode; its first row, whose action is zeros."""
-        self.begin(self._next)
-        self.episode, self._next = self._next, self._next + 1
+        self.begin(self.next + 1)
         obs, info = self.env.reset(seed=self.episode_seed)
         self._note_success(info)
         self.row = self._row(obs, np.zeros(self._kind.size, np.float32), 0.0, first=True)

@@ -123,7 +123,7 @@ class Loop:
             return
         progress.prefilled = True
         self.replay.drop_ongoing()
-        self.driver.begin(self.driver.episode + 1)
+        self.driver.begin(self.driver.next)
         log.info("prefilled %d agent steps; pretraining %d updates", progress.step, train.pretrain)
         for _ in range(train.pretrain + 1):  # the reference's benchmarking pass is an update, too
             self._update()
@@ -185,8 +185,8 @@ class Loop:
             "progress": {**asdict(progress), "restarts": self.restarts},
             "updates": self.agent.updates,
             "replay": replay,
-            "driver": {"episode": self.driver.episode, "ended": self.driver.ended, "checksum": self.driver.checksum()},
-            "evaluation_episode": self.eval_driver.episode,
+            "driver": {"next": self.driver.next, "ended": self.driver.ended, "checksum": self.driver.checksum()},
+            "next_evaluation_episode": self.eval_driver.next,
             "positions": self.records.positions(),
             "pending": self.records.pending(),
             "scalers": {name: opt.scaler.state_dict() for name, opt in self.agent.optimizers.items()},
@@ -218,7 +218,7 @@ class Loop:
         self.replay.load_state(state["replay"], ongoing)
         self.records.rewind(state["positions"])
         self.records.load_pending(state["pending"])
-        self.eval_driver.begin(state["evaluation_episode"] + 1)
+        self.eval_driver.begin(state["next_evaluation_episode"])
         self._restore_episode(state["driver"], arrays["actions"])
         log.info("continuing at agent step %d, update %d", self.progress.step, self.agent.updates)
 
@@ -242,13 +242,13 @@ class Loop:
 
     def _restore_episode(self, driver: dict[str, Any], actions: np.ndarray) -> None:
         """Play the episode under way again; if the simulator does not repeat itself, end it and count that."""
-        self.driver.begin(driver["episode"] + 1)
-        if driver["ended"] or self.driver.restore(driver["episode"], actions, driver["checksum"]):
+        self.driver.begin(driver["next"])
+        if driver["ended"] or self.driver.restore(driver["next"] - 1, actions, driver["checksum"]):
             return
         log.warning("the episode under way could not be restored: it is cut, and this run is no longer exact")
         self.progress.inexact_resumes += 1
         self.replay.drop_ongoing()
-        self.driver.begin(driver["episode"] + 1)
+        self.driver.begin(driver["next"])
 
 
 def _seeded_agent(config: RunConfig, env: gymnasium.Env, seed: int, device: torch.device) -> Agent:
