@@ -6,6 +6,7 @@ Writes `experiment.json` and, one row for each run and ..., `evaluations.csv` (e
 
 import argparse
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def _stack(found: Sequence[Run], table: Callable[[Run], pd.DataFrame]) -> pd.Dat
 def _provenance(run: Run) -> pd.DataFrame:
     row: dict[str, Any] = {key: run.provenance.get(key) for key in PROVENANCE}
     libraries = row["libraries"] or {}
+    row["command"] = shlex.join(row["command"])
     row["libraries"] = ", ".join(f"{name} {version}" for name, version in sorted(libraries.items()))
     return pd.DataFrame([{**row, "directory": run.directory.as_posix()}])
 

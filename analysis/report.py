@@ -13,7 +13,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from analysis import collected, errors, tables
+from analysis import collected, errors, tables, verdict_table, verdicts
 from analysis.collected import Collected
 from analysis.errors import InputError
 from analysis.files import write_text
@@ -63,6 +63,28 @@ class Section:
     commands: list[str]
 
 
+@dataclass(frozen=True)
+class Verdicts:
+    """What our runs say about published numbers: those compared, and those not with the reason."""
+
+    compared: Table
+    others: Table
+    rule: str
+
+
+def read_verdicts(path: Path) -> Verdicts:
+    """The table that `analysis.verdict_table` writes."""
+    table = _read(path)
+    numbers = {"ours", "ours_low", "ours_high", "runs", "published", "published_low", "published_high", "difference"}
+    numbers |= {"difference_low", "difference_high", "margin", "further_runs"}
+    texts = [column for column in table if column not in numbers]
+    table[texts] = table[texts].astype(object).fillna("")
+    lines = verdict_table.for_reading(table)
+    compared = table["ours"].notna()
+    others = lines.loc[~compared, ["claim", "method", "verdict", "deviations and reasons"]]
+    return Verdicts(_table(lines[compared]), _table(others), verdicts.RULE)
+
+
 def section(results: Path, name: str) -> Section:
     """Gather one experiment from the results directory; InputError names a file that is not there."""
     experiment = collected.load(results / "collected" / name)
@@ -84,7 +106,7 @@ def section(results: Path, name: str) -> Section:
     )
 
 
-def render(sections: list[Section], command: str) -> str:
+def render(sections: list[Section], found: Verdicts, command: str) -> str:
     """The page as HTML."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
@@ -93,7 +115,7 @@ def render(sections: list[Section], command: str) -> str:
     variants = sorted({section.experiment.variant for section in sections} - {"paper"})
     made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     return environment.get_template("report.html.jinja").render(
-        sections=sections, command=command, variants=variants, made=made
+        sections=sections, verdicts=found, command=command, variants=variants, made=made
     )
 
 
@@ -114,6 +136,10 @@ def _scores(table: pd.DataFrame) -> Table:
         keys = {method: float(values[[method]].iloc[i]) for method in values.index.unique()}
         rows.append([_cell(text, keys.get(name)) for name, text in zip(lines.columns, line, strict=True)])
     return Table(list(lines.columns), rows)
+
+
+def _table(lines: pd.DataFrame) -> Table:
+    return Table(list(lines.columns), [[_cell(text) for text in row] for row in lines.to_numpy().tolist()])
 
 
 def _provenance(runs: pd.DataFrame) -> Table:
@@ -205,7 +231,8 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="HTML file to write")
     parser.add_argument("experiments", nargs="+", help="names of experiments, in the order of the page")
     args = parser.parse_args()
-    write_text(args.out, render([section(args.results, name) for name in args.experiments], args.command))
+    sections = [section(args.results, name) for name in args.experiments]
+    write_text(args.out, render(sections, read_verdicts(args.results / "tables" / "verdicts.csv"), args.command))
 
 
 if __name__ == "__main__":

@@ -56,13 +56,13 @@ def _metrics(rng: np.random.Generator, config, step: int) -> dict:
 
 
 def provenance(name: RunName, config, steps: int) -> dict:
-    command = f"python -m agent.train --benchmark {name.benchmark} --task {name.task} --method {name.method}"
+    command = ["python", "-m", "agent.train", "--benchmark", name.benchmark, "--task", name.task, "--method", name.method]
     return {
         **{key: getattr(name, key) for key in ("benchmark", "task", "method", "variant", "seed")},
         "config_digest": config.digest,
         "code_revision": "0123456789abcdef0123456789abcdef01234567",
         "image_digest": None,
-        "command": f"{command} --variant {name.variant} --seed {name.seed} --run-dir results/{name.directory}",
+        "command": [*command, "--variant", name.variant, "--seed", str(name.seed), "--run-dir", f"results/{name.directory}"],
         "started": "2026-11-22T08:00:00+00:00",
         "finished": "2026-11-22T08:01:10+00:00",
         "wall_seconds": 70.0 + name.seed,

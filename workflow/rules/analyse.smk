@@ -34,6 +34,7 @@ rule collect:
 rule curves:
     input:
         collected=rules.collect.output,
+        references=REFERENCES,
         code=modules("curves"),
     output:
         "results/collected/{experiment}/curves.csv",
@@ -81,6 +82,7 @@ rule plot_coefficients:
 rule table:
     input:
         collected=rules.collect.output,
+        references=REFERENCES,
         code=modules("tables"),
     output:
         report(
@@ -104,6 +106,7 @@ rule report:
             for experiment in EXPERIMENTS.values()
             for path in products(experiment)
         ],
+        verdicts="results/tables/verdicts.csv",
         code=modules("report"),
         template=ROOT / "analysis" / "templates" / "report.html.jinja",
     output:

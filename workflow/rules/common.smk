@@ -24,6 +24,11 @@ CONFIG_FILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles
 CONFIG_FILE = " ".join(CONFIG_FILES) or "config/quickstart.yaml"
 ENVIRONMENT_RULES = sorted((ROOT / "workflow" / "rules" / "envs").glob("*.smk"))
 BENCHMARKS = [path.stem for path in ENVIRONMENT_RULES]
+# What a score depends on besides the runs.
+REFERENCES = [
+    str(ROOT / "analysis" / "score_rules.yaml"),
+    str(ROOT / "results" / "published" / "reference_scores.csv"),
+]
 RUN_FILES = [
     "config.yaml",
     "metrics.jsonl",
@@ -33,12 +38,9 @@ RUN_FILES = [
     "videos",
 ]
 RUN = "{benchmark}/{task}/{method}/{variant}/seed_{seed}"
-# A run takes one GPU wherever the limit `gpu`, which the profile finds, leaves one.
-GPU = (
-    {"gpu": 1, "device": "auto"}
-    if workflow.global_resources.get("gpu")
-    else {"gpu": 0, "device": "cpu"}
-)
+# A run takes one GPU where the limit `gpu`, which the profile finds, leaves any.
+GPUS = workflow.global_resources.get("gpu")
+GPUS_PER_RUN = 1 if GPUS is not None and GPUS.value else 0
 
 
 def image(name):
@@ -114,7 +116,11 @@ wildcard_constraints:
 
 def needs(mem_mb):
     """Resources of training or evaluating one run: main memory in MB, a GPU, and which try of the job this is."""
-    return {"mem_mb": mem_mb, "attempt": lambda wildcards, attempt: attempt, **GPU}
+    return {
+        "mem_mb": mem_mb,
+        "gpu": GPUS_PER_RUN,
+        "attempt": lambda wildcards, attempt: attempt,
+    }
 
 
 def final_evaluation_of(wildcards):

@@ -24,4 +24,4 @@ rule train:
     shell:
         "exec setpriv --pdeathsig TERM python -m agent.train --benchmark {wildcards.benchmark:q} --task {wildcards.task:q}"
         " --method {wildcards.method:q} --variant {wildcards.variant:q} --seed {wildcards.seed:q}"
-        ' --run-dir "$(dirname {output.config:q})" --device {resources.device} --attempt {resources.attempt} > {log:q} 2>&1'
+        ' --run-dir "$(dirname {output.config:q})" --attempt {resources.attempt} > {log:q} 2>&1'
