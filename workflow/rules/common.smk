@@ -4,7 +4,6 @@ import os
 import sys
 from functools import cache
 
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 sys.path.insert(0, str(ROOT))
@@ -72,33 +71,37 @@ def problem_of(experiment):
         return f"{CONFIG_FILE}: experiments.{experiment.name}: {error}"
 
 
-def check_results_directory():
-    """Refuse to start where nothing can be written, before hours of work are lost to it."""
-    where = Path("results") if Path("results").exists() else Path(".")
+def results_trouble():
+    """Why nothing can be written to the results, found before hours of work are lost to it; or None."""
+    where = Path("results") if Path("results").exists() else Path.cwd()
+    disk = os.statvfs(where)
     if not os.access(where, os.W_OK):
-        raise WorkflowError(
-            f"{where.resolve()} cannot be written: make it writable, or move to another with --directory"
-        )
-    if (free := os.statvfs(where)).f_bavail * free.f_frsize < 16 * 2**20:
-        raise WorkflowError(
-            f"{where.resolve()} is on a full disk: less than 16 MiB are free; make room and run again"
-        )
+        return f"{where.resolve()} cannot be written: make it writable, or work elsewhere with --directory"
+    if disk.f_bavail * disk.f_frsize < 16 * 2**20:
+        return f"{where.resolve()} is on a full disk, less than 16 MiB are free: make room and run again"
+
+
+def stop(message):
+    """End as a user's mistake ends: with a message, and without where in the code it was noticed."""
+    sys.exit(f"error: {message}")
 
 
 try:
     ALL_EXPERIMENTS = experiments.load(config, CONFIG_FILE)
 except InputError as error:
-    raise WorkflowError(str(error))
+    stop(error)
 
-check_results_directory()
+if trouble := results_trouble():
+    stop(trouble)
 
 REFUSED = {
     name: problem for name, e in ALL_EXPERIMENTS.items() if (problem := problem_of(e))
 }
 EXPERIMENTS = {name: e for name, e in ALL_EXPERIMENTS.items() if name not in REFUSED}
 for name, problem in REFUSED.items():
-    if not ALL_EXPERIMENTS[name].planned:
-        raise WorkflowError(problem)
+    # What is planned may wait, unless it was asked for by name.
+    if not ALL_EXPERIMENTS[name].planned or name in sys.argv:
+        stop(problem)
     logger.warning(f"Left out, because it is only planned: {problem}")
 
 
@@ -155,15 +158,6 @@ def harmonised(experiment):
         (run.benchmark, run.task, run.method, run.variant) for run in experiment.runs()
     }
     return any(settings(*name).world_model.harmonizer.losses for name in names)
-
-
-def refuse(problem):
-    """Inputs that can never be had, because of `problem`."""
-
-    def inputs(wildcards):
-        raise WorkflowError(problem)
-
-    return inputs
 
 
 def modules(name):
