@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -14,13 +15,13 @@ DIRECTORY = Path(__file__).parents[1] / "results" / "published"
 
 def read(name: str, directory: Path = DIRECTORY) -> pd.DataFrame:
     """One of the CSV files; InputError names file, line and value of a row that the schema does not allow."""
-    schema = _schema()[name]
-    return strict_csv.read(directory / name, schema["columns"], schema["key"])
+    entry = schema()[name]
+    return strict_csv.read(directory / name, entry["columns"], entry["key"])
 
 
 def files() -> list[str]:
     """The names that `read` takes."""
-    return [name for name in _schema() if name.endswith(".csv")]
+    return [name for name in schema() if name.endswith(".csv")]
 
 
 def human_reference(benchmark: str, tasks: list[str], directory: Path = DIRECTORY) -> pd.DataFrame:
@@ -38,5 +39,6 @@ def human_reference(benchmark: str, tasks: list[str], directory: Path = DIRECTOR
 
 
 @cache
-def _schema() -> dict:
+def schema() -> dict[str, Any]:
+    """schema.yaml, by the name of the file that an entry describes."""
     return yaml.safe_load((DIRECTORY / "schema.yaml").read_text(encoding="utf-8"))
