@@ -122,7 +122,8 @@ class WorkerEnv(gymnasium.Env[Observation, Any]):
         output = death.output.strip() or "(nothing)"
         if self.restarts >= self._budget:
             raise EnvironmentFailure(
-                f"the worker of {name} {death}, and its budget of {self._budget} restarts is used up. It printed last:\n{output}"
+                f"the worker of {name} {death}, and its budget of {self._budget} restarts is used up. "
+                f"It printed last:\n{output}"
             ) from None
         self.restarts += 1
         log.warning(

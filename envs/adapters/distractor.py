@@ -129,7 +129,7 @@ class Distractor(gymnasium.Env[Any, Any]):
             self._canvas.fill(PLAIN)
         for position, colour in self._things().values():
             self._draw(position, colour)
-        return self._canvas.astype(np.uint8)
+        return (self._canvas + 0.5).astype(np.uint8)
 
     def _draw(self, centre: np.ndarray, colour: tuple[float, float, float]) -> None:
         """Blend a square into the canvas, with partial pixels at its edges, so that a small object's place is exact."""

@@ -44,7 +44,12 @@ class Plain:
 
 @pytest.mark.parametrize(
     ("task", "rom", "least_reward", "least_ends"),
-    [("pong", "pong", 3, 0), ("james_bond", "jamesbond", 0, 0), ("breakout", "breakout", 3, 3), ("boxing", "boxing", 3, 0)],
+    [
+        ("pong", "pong", 3, 0),
+        ("james_bond", "jamesbond", 0, 0),
+        ("breakout", "breakout", 3, 3),
+        ("boxing", "boxing", 3, 0),
+    ],
 )
 def test_equals_the_plain_pipeline(task, rom, least_reward, least_ends):
     environment, plain = envs.make("atari100k", task, 0), Plain(rom)
@@ -91,6 +96,7 @@ def test_the_frame_cap_truncates_after_that_many_frames(terminal):
 
 def test_the_frame_caps_of_the_paper():
     """Half an hour of play, but the authors trained Chopper Command with 5,400 frames."""
+
     def length(task, most):
         environment = envs.make("atari100k", task, 0)
         environment.reset(seed=0)

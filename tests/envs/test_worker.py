@@ -110,7 +110,9 @@ def test_the_restart_budget_ends_the_run_with_the_last_words(make):
     assert environment.restarts == 1
     environment.reset()
     environment.step(0)
-    with pytest.raises(EnvironmentFailure, match="(?s)misbehaving/raises_in_step ended .* budget of 1 .*left the table"):
+    with pytest.raises(
+        EnvironmentFailure, match=r"(?s)misbehaving/raises_in_step ended .* budget of 1 .*left the table"
+    ):
         environment.step(0)
     assert environment.restarts == 1
 
@@ -188,7 +190,10 @@ def test_another_interpreter_needs_neither_gymnasium_nor_this_python(make, bare_
     steps = [environment.step([1, 2]) for _ in range(3)]
     assert [s[0]["image"].max() for s in steps] == [1, 2, 3]
     assert [s[0]["vector"].tolist() for s in steps] == [[0.5, 1], [0.5, 2], [0.5, 3]]
-    assert [s[1:] for s in steps[1:]] == [(3.0, False, False, {"success": False}), (3.0, True, False, {"success": True})]
+    assert [s[1:] for s in steps[1:]] == [
+        (3.0, False, False, {"success": False}),
+        (3.0, True, False, {"success": True}),
+    ]
 
 
 def test_a_missing_simulator_says_how_to_get_it(make, bare_python):
@@ -199,7 +204,7 @@ def test_a_missing_simulator_says_how_to_get_it(make, bare_python):
 
 
 def test_an_interpreter_that_cannot_run_is_named():
-    with pytest.raises(UserError, match="'/nowhere/python' cannot be run: .*No such file"):
+    with pytest.raises(UserError, match=r"'/nowhere/python' cannot be run: .*No such file"):
         WorkerEnv("distractor", "reach", 0, python="/nowhere/python")
 
 

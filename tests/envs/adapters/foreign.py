@@ -18,7 +18,9 @@ class Count:
     def __init__(self, seed, height):
         assert "gymnasium" not in sys.modules
         self.shape = (height, 6, 3)
-        image = SimpleNamespace(low=np.zeros(self.shape), high=np.full(self.shape, 255), shape=self.shape, dtype="uint8")
+        image = SimpleNamespace(
+            low=np.zeros(self.shape), high=np.full(self.shape, 255), shape=self.shape, dtype="uint8"
+        )
         vector = SimpleNamespace(low=np.zeros(2), high=np.array([1.0, np.inf]), shape=(2,), dtype="float32")
         self.observation_space = SimpleNamespace(spaces={"image": image, "vector": vector})
         self.action_space = SimpleNamespace(nvec=np.array([2, 3]))
