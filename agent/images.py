@@ -109,10 +109,16 @@ class PlainDecoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.convin(x)[..., None, None]  # (N, 32 * depth, 1, 1)
-        for layer in self.conv[:-1]:
+        x = F.elu(_grow_pixel(self.conv[0], self.convin(x)))
+        for layer in self.conv[1:-1]:
             x = F.elu(layer(x))
         return self.conv[-1](x)
+
+
+def _grow_pixel(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    """A transposed convolution of one pixel (N, C) is a matrix product, several times faster as such: (N, D, k, k)."""
+    out = (x @ layer.weight.flatten(1)).unflatten(1, layer.weight.shape[1:]) + layer.bias[:, None, None]
+    return out.contiguous(memory_format=torch.channels_last)
 
 
 class ResidualLayer(nn.Module):
