@@ -4,6 +4,7 @@ Each has what its user needs of `log_prob(x)`, `mode`, `mean`, `sample(u)` and `
 `(...)`. Reference: wmlib-torch/wmlib/core/dists.py. Nothing here waits for the device.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Protocol
@@ -55,7 +56,7 @@ class OneHot:
     def __init__(self, logits: Tensor):
         self.logits = logits - logits.logsumexp(-1, keepdim=True)  # log-probabilities
 
-    @property
+    @functools.cached_property
     def probs(self) -> Tensor:
         return F.softmax(self.logits, -1)
 
