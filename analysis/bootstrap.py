@@ -2,7 +2,8 @@
 
 Runs are resampled within each task, so that every replicate has each task as often as the data (Agarwal et al.,
 NeurIPS 2021). Percentiles of so few runs as five are too narrow, because resampling shrinks the variance by
-(runs - 1) / runs: the level is raised to make up for it (Hesterberg 2015, "expanded percentile interval").
+(runs - 1) / runs: the level is raised to make up for it (Hesterberg 2015, "expanded percentile interval"). Percentiles
+still cannot leave the span of the resampled data: with two runs per task, 95 % intervals cover in 87 to 89 % of cases.
 """
 
 from collections.abc import Callable

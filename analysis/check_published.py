@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from analysis import bootstrap, errors, published, scores
+from analysis import bootstrap, errors, published, scores, tables
 from analysis.files import write_csv, write_text
 from analysis.score_rules import get, score_matrix
 
@@ -21,6 +21,10 @@ BASE, HARMONY = METHODS = ("dreamerv3", "harmony_dreamerv3")
 PAPER_RULE = "last_evaluation_human_normalised"
 RULES = (PAPER_RULE, "last_two_evaluations_human_normalised", "best_evaluation_human_normalised")
 SEED = 0
+CAPTION = (
+    "Atari 100k from the authors' released curves: 26 games, 5 seeds, fractions of human; 95 % stratified bootstrap "
+    f"intervals over seeds ({bootstrap.REPLICATES:,} replicates, seed {SEED}). Lower is better for the optimality gap."
+)
 
 Matrices = dict[tuple[str, str], pd.DataFrame]
 
@@ -105,8 +109,7 @@ def _markdown(table: pd.DataFrame, lines: list[str], methods: pd.DataFrame, game
     rules = "\n".join(f"- `{name}`, version {get(name).version}" for name in RULES)
     return (
         "# Atari 100k, recomputed from the authors' released curves\n\n"
-        "26 games, 5 seeds, fractions of human; intervals are 95 % stratified bootstraps over seeds "
-        f"({bootstrap.REPLICATES} replicates, seed {SEED}). Lower is better for the optimality gap only.\n\n"
+        f"{CAPTION}\n\n"
         f"{table.to_markdown(index=False, floatfmt='.5f')}\n\nScore rules (analysis/score_rules.yaml):\n\n{rules}\n\n"
         "## What it says\n\n" + "\n".join(f"- {line}" for line in lines) + "\n\n"
         "## Other methods, from their published per-game scores\n\n"
@@ -131,12 +134,13 @@ def main() -> None:
     matrices = score_matrices(curves, tasks)
     table, games, methods = aggregate_table(matrices), games_table(matrices), methods_table(tasks)
     lines = findings(table, games, matrices)
-    tables, figures = results / "tables", results / "figures"
-    write_csv(tables / "check_published.csv", table)
-    write_csv(tables / "check_published_games.csv", games)
-    write_csv(tables / "published_methods.csv", methods)
-    write_text(tables / "check_published.md", _markdown(table, lines, methods, games))
-    write_text(tables / "check_published.tex", table.to_latex(index=False, escape=True, float_format="%.5f"))
+    to, figures = results / "tables", results / "figures"
+    write_csv(to / "check_published.csv", table)
+    write_csv(to / "check_published_games.csv", games)
+    write_csv(to / "published_methods.csv", methods)
+    write_text(to / "check_published.md", _markdown(table, lines, methods, games))
+    text = table.map(lambda value: f"{value:.5f}" if isinstance(value, float) else value)
+    write_text(to / "check_published.tex", tables.latex(text, CAPTION, "check_published"))
     published_figures.aggregate_curve(_over_time(curves, tasks), SEED, figures / "check_published_curve")
     final = {method: matrices[method, PAPER_RULE] for method in METHODS}
     published_figures.performance_profile(final, SEED, figures / "check_published_profile")

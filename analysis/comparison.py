@@ -46,7 +46,7 @@ class Row:
     margin: float | None = None
     verdict: str = ""
     direction: str = ""
-    further_runs: int | None = None
+    further_seeds: int | None = None
     deviations: str = ""
     reason: str = ""
     source: str = ""
@@ -206,5 +206,5 @@ def _row(template: Row, method: str, task: str, quantity: str, found: Verdict) -
     }
     return replace(
         template, method=method, task=task, quantity=quantity, runs=found.runs, verdict=found.verdict,
-        direction=found.direction, further_runs=found.further_runs, reason=found.reason, **intervals,
+        direction=found.direction, further_seeds=found.further_seeds, reason=found.reason, **intervals,
     )  # fmt: skip

@@ -8,6 +8,7 @@ unlike things (`refused`) have a row with the reason.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_type_hints
 
 import pandas as pd
 
@@ -15,9 +16,15 @@ from analysis import claims, collected, errors, tables, verdicts
 from analysis.claims import Claim
 from analysis.collected import Collected
 from analysis.comparison import Row, compare
+from analysis.errors import InputError
 from analysis.files import write_csv, write_text
 
 COLUMNS = list(Row.__dataclass_fields__)
+REASONS = "deviations and reasons"
+CAPTION = (
+    "Our runs against published numbers. A difference counts as none within the margin of the score rule; "
+    "intervals are 95 % stratified bootstraps over seeds, without correction for the number of verdicts."
+)
 
 
 def build(found: Sequence[Collected]) -> pd.DataFrame:
@@ -31,6 +38,17 @@ def build(found: Sequence[Collected]) -> pd.DataFrame:
     spoken_of = {row.experiment for row in rows}
     rows += [_without_number(experiment) for experiment in found if experiment.name not in spoken_of]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The CSV file that the command writes, as `build` made it."""
+    numbers = [name for name, kind in get_type_hints(Row).items() if kind is not str]
+    try:
+        table = pd.read_csv(path, dtype={name: float if name in numbers else str for name in COLUMNS})
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run `python -m analysis.verdict_table` first") from None
+    texts = [name for name in COLUMNS if name not in numbers]
+    return table.fillna(dict.fromkeys(texts, ""))
 
 
 def _not_compared(claim: Claim, its: Sequence[Collected]) -> Row:
@@ -73,22 +91,14 @@ def for_reading(table: pd.DataFrame) -> pd.DataFrame:
             "difference": joined("difference", "difference_low", "difference_high"),
             "margin": ["" if pd.isna(x) else tables.number(x) for x in table["margin"]],
             "verdict": (table["verdict"] + " " + table["direction"]).str.strip(),
-            "further runs": _counts(table["further_runs"]),
-            "deviations and reasons": [
-                "; ".join(filter(None, pair)) for pair in zip(table["deviations"], table["reason"], strict=True)
-            ],
+            "further seeds": _counts(table["further_seeds"]),
+            REASONS: ["; ".join(filter(None, pair)) for pair in zip(table["deviations"], table["reason"], strict=True)],
         }
     )
 
 
 def _counts(column: pd.Series) -> list[str]:
     return ["" if pd.isna(value) else str(int(value)) for value in column]
-
-
-CAPTION = (
-    "Our runs against published numbers. A difference counts as none within the margin of the score rule; "
-    "intervals are 95 % stratified bootstraps over seeds, without correction for the number of verdicts."
-)
 
 
 def main() -> None:
@@ -101,7 +111,9 @@ def main() -> None:
     lines = for_reading(table)
     write_csv(args.out.with_suffix(".csv"), table)
     write_text(args.out.with_suffix(".md"), f"{CAPTION}\n\n{verdicts.RULE}\n{tables.markdown(lines)}")
-    write_text(args.out.with_suffix(".tex"), tables.latex(lines, CAPTION, "verdicts"))
+    short = lines.drop(columns=[REASONS])
+    caption = f"{CAPTION} Deviations from the paper's setting are in {args.out.name}.csv."
+    write_text(args.out.with_suffix(".tex"), tables.latex(short, caption, "verdicts"))
     print(table["verdict"].value_counts().to_string())
 
 

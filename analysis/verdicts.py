@@ -34,7 +34,9 @@ class Verdict:
     published: Interval  # low and high are NaN where only a value was published
     difference: Interval
     runs: int  # ours, per task
-    further_runs: int | None  # per task, that would decide it if nothing else changed; 0 once decided, None: see reason
+    further_seeds: (
+        int | None
+    )  # per task, that would decide it if nothing else changed; 0 once decided, None: see reason
     reason: str = ""
 
 
@@ -104,7 +106,7 @@ def _further(
         return None, "one run says nothing about the spread between runs"
     needed = runs_to_decide(known, half_width, fixed or 0.0, distance)
     if needed is None:
-        return None, "no number of further runs decides it: the published runs alone reach across the margin"
+        return None, "no number of further seeds decides it: the published runs alone reach across the margin"
     return max(1, needed - runs), ""
 
 

@@ -43,24 +43,24 @@ def test_far_runs_are_different_and_near_ones_consistent():
     def against(mean):
         return verdicts.against_runs((runs(mean, 0.05, 10),), (runs(1, 0.05, 10),), scores.mean, 0.1)
 
-    assert (against(1.0).verdict, against(1.0).further_runs) == ("consistent", 0)
+    assert (against(1.0).verdict, against(1.0).further_seeds) == ("consistent", 0)
     assert (against(1.5).verdict, against(1.5).direction) == ("different", "higher")
     assert (against(0.5).verdict, against(0.5).direction) == ("different", "lower")
 
 
-def test_as_many_further_runs_as_it_says_decide_it():
+def test_as_many_further_seeds_as_it_says_decide_it():
     theirs = (runs(1, 0.02, 10),)
     few = verdicts.against_runs((runs(1.02, 0.2, 5),), theirs, scores.mean, 0.1)
     assert few.verdict == "too few runs"
-    enough = verdicts.against_runs((runs(1.02, 0.2, 5 + few.further_runs),), theirs, scores.mean, 0.1)
-    half = verdicts.against_runs((runs(1.02, 0.2, 5 + few.further_runs // 3),), theirs, scores.mean, 0.1)
+    enough = verdicts.against_runs((runs(1.02, 0.2, 5 + few.further_seeds),), theirs, scores.mean, 0.1)
+    half = verdicts.against_runs((runs(1.02, 0.2, 5 + few.further_seeds // 3),), theirs, scores.mean, 0.1)
     assert enough.verdict == "consistent"
     assert half.verdict == "too few runs"
 
 
 def test_uncertain_published_runs_cannot_be_outnumbered():
     found = verdicts.against_runs((runs(1, 0.1, 5),), (runs(1, 1.0, 5),), scores.mean, 0.1)
-    assert (found.verdict, found.further_runs) == ("too few runs", None)
+    assert (found.verdict, found.further_seeds) == ("too few runs", None)
     assert "published runs alone" in found.reason
 
 
@@ -68,7 +68,7 @@ def test_uncertain_published_runs_cannot_be_outnumbered():
 def test_one_or_two_runs_never_decide(n):
     found = verdicts.against_runs((np.full((n, 1), 9.0),), (runs(1, 0.01, 5),), scores.mean, 0.1)
     assert found.verdict == "too few runs"
-    assert found.further_runs >= verdicts.MIN_RUNS - n
+    assert found.further_seeds >= verdicts.MIN_RUNS - n
 
 
 def test_a_range_is_met_anywhere_within_it():
@@ -283,7 +283,8 @@ def test_the_command_writes_all_three_forms(tmp_path):
     command = [sys.executable, "-m", "analysis.verdict_table", "--out", str(out), str(directory)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(pd.read_csv(out.with_suffix(".csv"))) == len(table(directory))
+    back = verdict_table.for_reading(verdict_table.read(out.with_suffix(".csv")))
+    pd.testing.assert_frame_equal(back, verdict_table.for_reading(table(directory)))
     assert "| atari100k | pong | harmony_dreamerv3 | score |" in out.with_suffix(".md").read_text()
     assert r"harmony\_dreamerv3" in out.with_suffix(".tex").read_text()
 
