@@ -5,6 +5,7 @@ the paper changes. This module imports neither torch nor a simulator: planning h
 """
 
 import functools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -17,8 +18,26 @@ from agent.settings import RunConfig
 from envs.errors import UserError, unknown
 
 CONFIG = Path(__file__).parent.parent / "config"
-KINDS = ("benchmarks", "methods", "variants")
 Tree = dict[str, Any]
+
+# What a file may hold beside settings, True where it must; a method's other keys are settings.
+KEYS = {
+    "benchmarks": {
+        "description": False, "score": True, "tasks": True, "env": True, "frames_per_step": True, "methods": True
+    },
+    "methods": {"description": False, "extends": False, **dict.fromkeys(RunConfig.model_fields, False)},
+    "variants": {"description": False, "all": False, "benchmarks": False},
+}  # fmt: skip
+NAMES = ("benchmark", "task", "method", "variant")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose numbers are those of version 1.2: 1e-4 is one, where version 1.1 reads text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -36,7 +55,8 @@ def resolve(benchmark: str, task: str, method: str, variant: str, overrides: Seq
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
-        raise UserError("\n".join(_explain(e, origin) for e in error.errors())) from None
+        lines = [_explain(e, merged, origin) for e in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 
 def tasks(benchmark: str) -> tuple[str, ...]:
@@ -61,13 +81,13 @@ def _layers(
             f"method {method!r} builds on {base!r}, for which benchmark {benchmark!r} has no settings; "
             f"it has them for {', '.join(bench['methods'])}: {_file('benchmarks', benchmark)}"
         )
-    yield str(_file("methods", base)), _settings(_load("methods", base), "description")
+    yield str(_file("methods", base)), _settings(_load("methods", base))
     for key in ("score", "env", "frames_per_step"):
         yield str(_file("benchmarks", benchmark)), {key: bench[key]}
     yield str(_file("benchmarks", benchmark)), bench["methods"][base]
-    yield str(_file("benchmarks", benchmark)), bench["tasks"][task]
+    yield str(_file("benchmarks", benchmark)), bench["tasks"][task] or {}
     for name in derived:
-        yield str(_file("methods", name)), _settings(_load("methods", name), "description", "extends")
+        yield str(_file("methods", name)), _settings(_load("methods", name))
     yield str(_file("variants", variant)), scale.get("all", {})
     yield str(_file("variants", variant)), scale.get("benchmarks", {}).get(benchmark, {})
     for item in overrides:
@@ -89,18 +109,30 @@ def _load(kind: str, name: str) -> Tree:
     if name not in names(kind):
         raise unknown(kind.removesuffix("s"), name, names(kind), str(CONFIG / kind))
     try:
-        loaded = yaml.safe_load(_file(kind, name).read_text())
+        loaded = yaml.load(_file(kind, name).read_text(), _Loader)
     except yaml.YAMLError as error:
         raise UserError(f"{_file(kind, name)} is not valid YAML: {error}") from None
+    _check_file(kind, loaded, str(_file(kind, name)))
     return loaded
+
+
+def _check_file(kind: str, tree: Any, path: str) -> None:
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} must hold keys and values, like the other files in {CONFIG / kind}, not {tree!r}")
+    for key in tree:
+        if key not in KEYS[kind]:
+            raise unknown("key", key, KEYS[kind], path)
+    for key, needed in KEYS[kind].items():
+        if needed and key not in tree:
+            raise UserError(f"key {key} is missing in {path}")
 
 
 def _file(kind: str, name: str) -> Path:
     return CONFIG / kind / f"{name}.yaml"
 
 
-def _settings(tree: Tree, *without: str) -> Tree:
-    return {key: value for key, value in tree.items() if key not in without}
+def _settings(method: Tree) -> Tree:
+    return {key: value for key, value in method.items() if key not in ("description", "extends")}
 
 
 def _parse_override(item: str) -> Tree:
@@ -108,7 +140,7 @@ def _parse_override(item: str) -> Tree:
     if not separator or not key:
         raise UserError(f"--set takes key=value, for example --set batch.size=8, not {item!r}")
     try:
-        tree: Any = yaml.safe_load(text)
+        tree: Any = yaml.load(text, _Loader)
     except yaml.YAMLError:
         raise UserError(f"--set {item}: {text!r} is not a YAML value") from None
     for part in reversed(key.split(".")):
@@ -125,7 +157,9 @@ def _merge(into: Tree, layer: Mapping[str, Any], source: str, origin: dict[str, 
         if isinstance(value, Mapping) and not replaces and _changes_kind(into.get(key), value):
             into[key] = {}  # another kind of network: none of the old kind's keys carry over
         if isinstance(value, Mapping):
-            _merge(into.setdefault(key, {}), value, source, origin, f"{where}.")
+            if not isinstance(into.get(key), dict):
+                into[key] = {}
+            _merge(into[key], value, source, origin, f"{where}.")
         else:
             into[key] = value
         origin[where] = source
@@ -136,6 +170,8 @@ def _changes_kind(old: object, new: Mapping[str, Any]) -> bool:
 
 
 def _check_known(path: str, source: str) -> None:
+    if path in NAMES:
+        raise UserError(f"key {path} is no setting (see {source}): a run's {path} is chosen with --{path}")
     models: list[type[BaseModel]] = [RunConfig]
     for part in path.split("."):
         if not models:  # inside a free mapping: `env` is checked by the adapter, `loss_scales` by the agent
@@ -159,10 +195,23 @@ def _models_of(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models_of(argument)]
 
 
-def _explain(error: ErrorDetails, origin: Mapping[str, str]) -> str:
-    parts = [str(part) for part in error["loc"]]
+def _explain(error: ErrorDetails, merged: Tree, origin: Mapping[str, str]) -> str:
+    parts = _path(error, merged)
+    key = ".".join(parts)
+    if error["type"] == "missing":
+        return f"key {key} is missing"
     candidates = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
     where = next((f" (set by {origin[key]})" for key in candidates if key in origin), "")
-    if error["type"] == "missing":
-        return f"key {'.'.join(parts)} is missing"
-    return f"key {'.'.join(parts)}: {error['msg']}, got {error['input']!r}{where}"
+    got = "" if error["type"] == "value_error" else f", got {error['input']!r}"
+    return f"key {key}: {error['msg'].removeprefix('Value error, ')}{got}{where}"
+
+
+def _path(error: ErrorDetails, merged: Tree) -> list[str]:
+    """The key that an error is about, without the names that pydantic gives to the members of a union."""
+    node: Any = merged
+    parts: list[str] = []
+    for part in error["loc"]:
+        if (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int)):
+            node = node[part]
+            parts.append(str(part))
+    return [*parts, str(error["loc"][-1])] if error["type"] == "missing" else parts

@@ -19,7 +19,7 @@ Scalar = bool | int | float | str | list[int] | list[float] | list[str]
 
 
 class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Optimizer(Settings):
@@ -75,7 +75,9 @@ class Harmonizer(Settings):
     @model_validator(mode="after")
     def _losses_need_a_form(self) -> "Harmonizer":
         if (self.form == "none") != (not self.losses):
-            raise ValueError("`losses` must be empty exactly when `form` is none")
+            raise ValueError(f"`losses` is {self.losses}, but must be empty exactly when `form` is none")
+        if len(set(self.losses)) < len(self.losses):
+            raise ValueError(f"`losses` is {self.losses}, but may name each loss only once")
         return self
 
 
