@@ -19,9 +19,10 @@ from analysis.files import write_csv, write_text
 from analysis.runs import Run
 
 PROVENANCE = (
-    "code_revision config_digest image_digest command started finished wall_seconds gpu_seconds device cpu gpu threads"
-    " python libraries agent_steps env_frames updates env_restarts skipped_updates"
-).split()
+    "code_revision", "config_digest", "image_digest", "command", "started", "finished", "wall_seconds", "gpu_seconds",
+    "device", "cpu", "gpu", "threads", "python", "libraries", "agent_steps", "env_frames", "updates", "env_restarts",
+    "skipped_updates",
+)  # fmt: skip
 
 
 def collect(found: Sequence[Run]) -> dict[str, pd.DataFrame]:
@@ -30,18 +31,19 @@ def collect(found: Sequence[Run]) -> dict[str, pd.DataFrame]:
     return {
         "evaluations": _stack(found, lambda run: run.evaluations.drop(columns="seed")),
         "final_evaluations": _stack(found, lambda run: run.final_evaluations.drop(columns="seed")),
-        "coefficients": _stack(found, lambda run: run.coefficients),
+        "coefficients": _stack(found, lambda run: run.coefficients.copy()),
         "provenance": _stack(found, _provenance),
     }
 
 
 def _stack(found: Sequence[Run], table: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
-    names = pd.DataFrame({"task": [], "method": [], "seed": []}).astype({"seed": int})
-    keys = [{"task": run.name.task, "method": run.name.method, "seed": run.name.seed} for run in found]
-    parts = [table(run) for run in found]
-    # An empty table of a run without the thing adds no rows, but its columns.
-    stacked = pd.concat([part.assign(**key) for part, key in zip(parts, keys, strict=True)], ignore_index=True)
-    return stacked[[*names.columns, *parts[0].columns]]
+    parts = []
+    for run in found:
+        part = table(run)
+        for i, key in enumerate(("task", "method", "seed")):
+            part.insert(i, key, getattr(run.name, key))
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
 
 
 def _provenance(run: Run) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from analysis import score_rules
 from analysis.errors import InputError
 from analysis.score_rules import ScoreRule
 
-
 ALL_TASKS = "all tasks"  # in tables, in place of a task; no task's name has a space
 
 

@@ -109,27 +109,27 @@ def _plain(value: Any) -> Any:
 def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
     """One line for each thing wrong: key, value, what is allowed."""
     key = _dotted(error.absolute_path)
-    allowed = error.validator_value
+    allowed: Any = error.validator_value
+    schema: Any = error.schema
+    instance: Any = error.instance
     match error.validator:
         case "additionalProperties":
-            known = list(error.schema["properties"])
-            for name in sorted(set(error.instance) - set(known), key=str):
+            known = list(schema["properties"])
+            for name in sorted(set(instance) - set(known), key=str):
                 yield f"{_join(key, name)}: unknown key{_nearest(name, known)}; allowed: {', '.join(known)}"
         case "required":
-            for name in sorted(set(allowed) - set(error.instance)):
+            for name in sorted(set(allowed) - set(instance)):
                 yield f"{_join(key, name)}: missing; it is required"
         case "type":
-            yield f"{key}: {error.instance!r} is not of type {allowed}"
-        case "enum":
-            yield f"{key}: {error.instance!r} is not allowed{_nearest(error.instance, allowed)}; allowed: {', '.join(allowed)}"
+            yield f"{key}: {instance!r} is not of type {allowed}"
         case "minimum" | "maximum":
-            yield f"{key}: {error.instance!r} is outside what is allowed, the {error.validator} is {allowed}"
+            yield f"{key}: {instance!r} is outside what is allowed, the {error.validator} is {allowed}"
         case "pattern":
-            yield f"{key or 'name'}: {error.instance!r} is not a name: lower-case letters, digits and _ only"
+            yield f"{key or 'name'}: {instance!r} is not a name: lower-case letters, digits and _ only"
         case "minItems" | "minProperties" | "minLength":
             yield f"{key}: must not be empty"
         case "uniqueItems":
-            yield f"{key}: {error.instance!r} has an entry twice"
+            yield f"{key}: {instance!r} has an entry twice"
         case _:
             yield f"{key}: {error.message}"
 

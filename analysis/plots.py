@@ -4,6 +4,7 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -25,7 +26,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("-", "--", "-.", ":")
 COLUMNS = 3
 PANEL = (3.1, 2.4)  # inches
-SETTINGS = {
+SETTINGS: Any = {  # of matplotlib
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -78,7 +79,8 @@ def _panels(table: pd.DataFrame, by: list[str], draw: Draw) -> Figure:
     )
     for axes, (names, rows) in zip(grid.flat, groups, strict=False):
         draw(axes, rows)
-        axes.set_title("\n".join([_sentence(names[0]), *names[1:]]), fontweight="bold", fontsize=9)
+        first, *others = map(str, names)
+        axes.set_title("\n".join([_sentence(first), *others]), fontweight="bold", fontsize=9)
         axes.set_xlabel("Env frames")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     for axes in grid.flat[len(groups) :]:
@@ -88,7 +90,9 @@ def _panels(table: pd.DataFrame, by: list[str], draw: Draw) -> Figure:
     return figure
 
 
-def _line(axes: Axes, i: int, label: str, x: pd.Series | pd.Index, y: pd.Series, low: pd.Series, high: pd.Series) -> None:
+def _line(
+    axes: Axes, i: int, label: str, x: pd.Series | pd.Index, y: pd.Series, low: pd.Series, high: pd.Series
+) -> None:
     colour = COLOURS[i % len(COLOURS)]
     marker = "o" if len(x) < 12 else None  # few evaluations: show where they are
     axes.plot(x, y, color=colour, linestyle=STYLES[i % len(STYLES)], label=label, marker=marker, markersize=3)

@@ -6,9 +6,10 @@ The page is a single file that needs no network: images and videos are in it.
 import argparse
 import base64
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -74,11 +75,7 @@ class Verdicts:
 
 def read_verdicts(path: Path) -> Verdicts:
     """The table that `analysis.verdict_table` writes."""
-    table = _read(path)
-    numbers = {"ours", "ours_low", "ours_high", "runs", "published", "published_low", "published_high", "difference"}
-    numbers |= {"difference_low", "difference_high", "margin", "further_runs"}
-    texts = [column for column in table if column not in numbers]
-    table[texts] = table[texts].astype(object).fillna("")
+    table = verdict_table.read(path)
     lines = verdict_table.for_reading(table)
     compared = table["ours"].notna()
     others = lines.loc[~compared, ["claim", "method", "verdict", "deviations and reasons"]]
@@ -143,22 +140,8 @@ def _table(lines: pd.DataFrame) -> Table:
 
 
 def _provenance(runs: pd.DataFrame) -> Table:
-    rows = [
-        [
-            _cell(run.task), _cell(run.method), _cell(run.seed), _cell(_short(run.code_revision)),
-            _cell(_short(run.config_digest)), _cell(_short(run.image_digest)),
-            _cell(f"{run.agent_steps:,}", run.agent_steps), _cell(f"{run.env_frames:,}", run.env_frames),
-            _cell(_duration(run.wall_seconds), run.wall_seconds),
-            _cell(_text(run.gpu) if run.device != "cpu" else _text(run.cpu)), _cell(_count(run.threads)),
-            _cell(_count(run.env_restarts)), _cell(_count(run.skipped_updates)), _cell(_text(run.started)),
-        ]
-        for run in runs.itertuples()
-    ]  # fmt: skip
-    columns = (
-        "task,method,seed,code,settings,image,agent steps,env frames,training time,hardware,threads,restarts,"
-        "skipped updates,started"
-    )
-    return Table(columns.split(","), rows)
+    rows = [[cell(run) for cell in PROVENANCE.values()] for run in runs.to_dict("records")]
+    return Table(list(PROVENANCE), rows)
 
 
 def _warnings(runs: pd.DataFrame) -> Iterator[str]:
@@ -176,13 +159,13 @@ def _warnings(runs: pd.DataFrame) -> Iterator[str]:
 def _videos(experiment: Collected, runs: pd.DataFrame) -> Iterator[Video]:
     """The first video of the first seed, for each task and method."""
     episodes = experiment.table("final_evaluations").set_index(["task", "method", "seed", "episode"])["return"]
-    for run in runs.drop_duplicates(["task", "method"]).itertuples():
-        found = sorted(Path(run.directory, "videos").glob("episode_*.mp4"))
+    for run in runs.drop_duplicates(["task", "method"]).to_dict("records"):
+        found = sorted(Path(run["directory"], "videos").glob("episode_*.mp4"))
         if not found:
-            raise InputError(f"{run.directory}/videos: no episode_<i>.mp4; run `python -m agent.evaluate` again")
+            raise InputError(f"{run['directory']}/videos: no episode_<i>.mp4; run `python -m agent.evaluate` again")
         episode = int(found[0].stem.removeprefix("episode_"))
-        score = tables.number(episodes[run.task, run.method, run.seed, episode])
-        yield Video(f"{run.task}, {run.method}, seed {run.seed}: return {score}", _embed(found[0]))
+        score = tables.number(episodes[run["task"], run["method"], run["seed"], episode])
+        yield Video(f"{run['task']}, {run['method']}, seed {run['seed']}: return {score}", _embed(found[0]))
 
 
 def _embed(path: Path) -> str:
@@ -204,13 +187,13 @@ def _cell(value: object, key: float | str | None = None) -> Cell:
     return Cell(str(value), key if key is not None else value if isinstance(value, int | float) else str(value))
 
 
-def _short(value: object) -> str:
+def _short(value: Any) -> str:
     """The start of a digest, with what says that it is not the whole truth."""
     text = _text(value).removeprefix("sha256:")
     return text[:10] + ("-dirty" if text.endswith("-dirty") else "")
 
 
-def _text(value: object) -> str:
+def _text(value: Any) -> str:
     return "none" if pd.isna(value) else str(value)
 
 
@@ -222,6 +205,24 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+PROVENANCE: dict[str, Callable[[dict[Any, Any]], Cell]] = {
+    "task": lambda run: _cell(run["task"]),
+    "method": lambda run: _cell(run["method"]),
+    "seed": lambda run: _cell(run["seed"]),
+    "code": lambda run: _cell(_short(run["code_revision"])),
+    "settings": lambda run: _cell(_short(run["config_digest"])),
+    "image": lambda run: _cell(_short(run["image_digest"])),
+    "agent steps": lambda run: _cell(f"{run['agent_steps']:,}", run["agent_steps"]),
+    "env frames": lambda run: _cell(f"{run['env_frames']:,}", run["env_frames"]),
+    "training time": lambda run: _cell(_duration(run["wall_seconds"]), run["wall_seconds"]),
+    "hardware": lambda run: _cell(_text(run["cpu"] if run["device"] == "cpu" else run["gpu"])),
+    "threads": lambda run: _cell(_count(run["threads"])),
+    "restarts": lambda run: _cell(_count(run["env_restarts"])),
+    "skipped updates": lambda run: _cell(_count(run["skipped_updates"])),
+    "started": lambda run: _cell(_text(run["started"])),
+}
 
 
 def main() -> None:

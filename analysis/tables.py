@@ -23,7 +23,8 @@ STATISTICS: dict[str, Callable[[Floats], Floats]] = {
     "optimality_gap": scores.optimality_gap,
 }
 LATEX = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 )
 COLUMNS = ["task", "statistic", "unit", "method", "value", "ci_low", "ci_high", "seeds", "score_rule", "version"]
 

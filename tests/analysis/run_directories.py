@@ -24,7 +24,9 @@ def write_run(results: Path, name: RunName, *, level: float = 10.0, variant_step
     frames, episodes = config.env_frames_per_step, config.evaluation.episodes
     steps = range(config.evaluation.every, variant_steps + 1, config.evaluation.every)
     rows = [
-        _episode(rng, step, frames, i, level * step / variant_steps, 1000 + i) for step in steps for i in range(episodes)
+        _episode(rng, step, frames, i, level * step / variant_steps, 1000 + i)
+        for step in steps
+        for i in range(episodes)
     ]
     write_lines(directory / "evaluations.csv", [HEADER, *rows])
     final = [_episode(rng, variant_steps, frames, i, level, 2000 + i) for i in range(4)]
@@ -56,13 +58,31 @@ def _metrics(rng: np.random.Generator, config, step: int) -> dict:
 
 
 def provenance(name: RunName, config, steps: int) -> dict:
-    command = ["python", "-m", "agent.train", "--benchmark", name.benchmark, "--task", name.task, "--method", name.method]
+    command = [
+        "python",
+        "-m",
+        "agent.train",
+        "--benchmark",
+        name.benchmark,
+        "--task",
+        name.task,
+        "--method",
+        name.method,
+    ]
     return {
         **{key: getattr(name, key) for key in ("benchmark", "task", "method", "variant", "seed")},
         "config_digest": config.digest,
         "code_revision": "0123456789abcdef0123456789abcdef01234567",
         "image_digest": None,
-        "command": [*command, "--variant", name.variant, "--seed", str(name.seed), "--run-dir", f"results/{name.directory}"],
+        "command": [
+            *command,
+            "--variant",
+            name.variant,
+            "--seed",
+            str(name.seed),
+            "--run-dir",
+            f"results/{name.directory}",
+        ],
         "started": "2026-11-22T08:00:00+00:00",
         "finished": "2026-11-22T08:01:10+00:00",
         "wall_seconds": 70.0 + name.seed,
