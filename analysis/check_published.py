@@ -130,7 +130,8 @@ def main() -> None:
 
     results = _arguments().results
     curves = published.read("atari100k_curves.csv")
-    tasks = sorted(published.read("reference_scores.csv")["task"].unique())
+    reference = published.read("reference_scores.csv")
+    tasks = sorted(reference[reference["benchmark"] == BENCHMARK]["task"].unique())
     matrices = score_matrices(curves, tasks)
     table, games, methods = aggregate_table(matrices), games_table(matrices), methods_table(tasks)
     lines = findings(table, games, matrices)

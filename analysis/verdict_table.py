@@ -54,7 +54,7 @@ def read(path: Path) -> pd.DataFrame:
 def _not_compared(claim: Claim, its: Sequence[Collected]) -> Row:
     if claim.published:
         verdict = "not run"
-        reason = "snakemake --cores all --configfile config/paper.yaml " + " ".join(claim.experiments)
+        reason = f"snakemake --cores all {' '.join(claim.experiments)} --configfile config/paper.yaml"
     else:
         verdict = "no published number"
         reason = claim.why_none or "not available: where the paper shows it could not be seen"
