@@ -211,7 +211,8 @@ def _path(error: ErrorDetails, merged: Tree) -> list[str]:
     node: Any = merged
     parts: list[str] = []
     for part in error["loc"]:
-        if (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int)):
+        inside = part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int)
+        if inside:
             node = node[part]
             parts.append(str(part))
     return [*parts, str(error["loc"][-1])] if error["type"] == "missing" else parts
