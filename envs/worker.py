@@ -73,9 +73,8 @@ class WorkerEnv(gymnasium.Env[Observation, Any]):
         try:
             answer = self._worker.request("step", action=checked.tolist())
         except WorkerDied as death:
-            last, self._last = self._last, None
             self._restart(death)
-            return last, 0.0, False, True, {"restarted": True}
+            return self._last, 0.0, False, True, {"restarted": True}
         return self._observe(self._worker), answer["reward"], answer["terminated"], answer["truncated"], answer["info"]
 
     def close(self) -> None:

@@ -162,11 +162,14 @@ def play(environment):
 
 
 def test_a_flood_of_output_stops_nothing_and_fills_nothing(make):
-    environment = make("floods")
+    environment = make("floods", restarts=0)
     environment.reset()
     for _ in range(3):  # 80 MB
         environment.step(0)
-    assert environment.restarts == 0
+    os.kill(*children(), signal.SIGKILL)
+    with pytest.raises(EnvironmentFailure, match=r"y{1000}") as failure:
+        environment.step(0)
+    assert len(str(failure.value)) < 10_000
 
 
 def test_bad_actions_do_not_reach_the_worker(make):
