@@ -24,6 +24,7 @@ EVALUATION_COLUMNS: dict[str, dict[str, Any]] = {
     "success": {"type": ["integer", "null"], "minimum": 0, "maximum": 1},
     "seed": COUNT,
 }
+REQUIRED_CONFIG = ("benchmark", "task", "method", "variant", "seed", "digest", "evaluation", "frames_per_step")
 REQUIRED_PROVENANCE = ("config_digest", "code_revision", "command", "agent_steps", "env_frames", "wall_seconds")
 
 
@@ -41,7 +42,7 @@ class Run:
         """Evaluations during training, one row for each episode (EVALUATION_COLUMNS)."""
         path = self.directory / "evaluations.csv"
         table = strict_csv.read(path, EVALUATION_COLUMNS, ("agent_step", "episode"))
-        _check_complete(path, table, self.config["evaluation"]["episodes"])
+        _check_complete(path, table, self.config["evaluation"], self.provenance["agent_steps"])
         return table
 
     @cached_property
@@ -70,39 +71,37 @@ class Run:
 def load(directory: Path | str) -> Run:
     """The finished run in `directory`, .../<benchmark>/<task>/<method>/<variant>/seed_<k>."""
     directory = Path(directory)
-    config = _mapping(directory / "config.yaml")
-    provenance = _mapping(directory / "provenance.json")
-    path = directory / "config.yaml"
-    try:
-        name = RunName(*(config[key] for key in ("benchmark", "task", "method", "variant", "seed")))
-        digest, _ = config["digest"], config["evaluation"]["episodes"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: key {error} is missing: not a run's configuration; train it again") from None
+    config = _mapping(directory / "config.yaml", REQUIRED_CONFIG)
+    provenance = _mapping(directory / "provenance.json", REQUIRED_PROVENANCE)
+    name = RunName(*(config[key] for key in REQUIRED_CONFIG[:5]))
     if not directory.resolve().as_posix().endswith(name.directory.removeprefix("runs")):
-        raise InputError(f"{path}: belongs to another run, {name.directory}: put it back there")
-    if missing := [key for key in REQUIRED_PROVENANCE if key not in provenance]:
-        raise InputError(f"{directory / 'provenance.json'}: lacks {', '.join(missing)}; train the run again")
-    if provenance["config_digest"] != digest:
+        raise InputError(f"{directory / 'config.yaml'}: belongs to another run, {name.directory}: put it back there")
+    if provenance["config_digest"] != config["digest"]:
         raise InputError(
-            f"{directory}: provenance.json has the configuration {provenance['config_digest'][:12]} and config.yaml "
-            f"{digest[:12]}: files of two runs; remove the directory and train it again"
+            f"{directory}: config.yaml has the digest {config['digest'][:12]} and provenance.json "
+            f"{provenance['config_digest'][:12]}: files of two runs; remove the directory and train it again"
         )
     return Run(directory, name, config, provenance)
 
 
-def _check_complete(path: Path, table: pd.DataFrame, episodes: int) -> None:
-    """Every evaluation has all its episodes: a file cut between two rows looks well formed otherwise."""
+def _check_complete(path: Path, table: pd.DataFrame, evaluation: dict[str, int], agent_steps: int) -> None:
+    """Every evaluation has all its episodes, up to the end: a file cut between two rows looks well formed otherwise."""
     counts = table.groupby("agent_step").size()
-    if counts.empty or (counts != episodes).any():
-        step = counts.index[counts != episodes][0] if len(counts) else "any step"
+    for step, count in counts[counts != evaluation["episodes"]].items():
         raise InputError(
-            f"{path}: {counts.get(step, 0)} episodes at agent step {step}, its configuration has {episodes}: "
+            f"{path}: {count} episodes at agent step {step}, its configuration has {evaluation['episodes']}: "
             "the file is incomplete; remove the run and train it again"
+        )
+    last = counts.index.max() if len(counts) else 0
+    if agent_steps - last >= evaluation["every"]:
+        raise InputError(
+            f"{path}: the last evaluation is at agent step {last} of {agent_steps}, but there is one every "
+            f"{evaluation['every']}: the file is incomplete; remove the run and train it again"
         )
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    """A YAML or JSON file that holds a mapping (JSON is YAML, but the JSON parser is strict and fast)."""
+def _mapping(path: Path, required: tuple[str, ...]) -> dict[str, Any]:
+    """A YAML or JSON file that holds a mapping with at least the keys of `required`."""
     try:
         text = path.read_text(encoding="utf-8")
         value = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_YAML_LOADER)
@@ -112,6 +111,8 @@ def _mapping(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: damaged ({error}); remove the run and train it again") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: must hold named values, but holds {type(value).__name__}")
+    if missing := [key for key in required if key not in value]:
+        raise InputError(f"{path}: lacks {', '.join(missing)}; remove the run and train it again")
     return value
 
 

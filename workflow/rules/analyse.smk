@@ -115,7 +115,7 @@ rule report:
         "logs/report.log",
     params:
         experiments=list(EXPERIMENTS),
-        command=f"snakemake --cores all{''.join(f' --configfile {path}' for path in CONFIG_FILES)}",
+        command=COMMAND,
     shell:
         "python -m analysis.report --results results --command {params.command:q} --out {output:q}"
         " {params.experiments:q} > {log:q} 2>&1"

@@ -3,6 +3,7 @@ import ast
 import os
 import sys
 from functools import cache
+from shlex import quote
 
 from snakemake.logging import logger
 
@@ -20,6 +21,14 @@ os.environ.update(
 )
 
 CONFIG_FILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
+# Targets may follow it: a target right after --configfile would be taken for another file.
+COMMAND = " ".join(
+    [
+        "snakemake",
+        *(f"--configfile {quote(path)}" for path in CONFIG_FILES),
+        "--cores all",
+    ]
+)
 CONFIG_FILE = " ".join(CONFIG_FILES) or "config/quickstart.yaml"
 ENVIRONMENT_RULES = sorted((ROOT / "workflow" / "rules" / "envs").glob("*.smk"))
 BENCHMARKS = [path.stem for path in ENVIRONMENT_RULES]
