@@ -1,7 +1,7 @@
 """The agent: what acts (`policy`) and what learns (`update`), from the same small modules for every method."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import gymnasium
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from agent.actions import action_kind
-from agent.behavior import Behavior, Trajectory
+from agent.behavior import Behavior, Trajectory, frozen
+from agent.noise import Draw
 from agent.optimizer import Optimizer
 from agent.rssm import State
 from agent.settings import RunConfig
@@ -30,10 +31,10 @@ class Agent(nn.Module):
     def __init__(self, config: RunConfig, observation_space: gymnasium.spaces.Dict, action_space: gymnasium.Space):
         super().__init__()
         self.config = config
-        self.kind = action_kind(action_space)
+        self.kind = action_kind(action_space, config.behavior.policy)
         self.shapes = observation_shapes(observation_space)
-        self.world_model = WorldModel(config.world_model, self.shapes, self.kind.size)
-        self.behavior = Behavior(config.behavior, self.world_model.rssm.feature_size, self.kind)
+        self.world_model = WorldModel(config.world_model, config.layers, self.shapes, self.kind.size)
+        self.behavior = Behavior(config.behavior, config.layers, self.world_model.rssm.feature_size, self.kind)
         self.updates = 0
         self.world_model.eval()
 
@@ -53,25 +54,28 @@ class Agent(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    @torch.no_grad()
     def initial_carry(self, batch: int) -> State:
-        return self.world_model.rssm.initial(batch, self.device)
+        return self.world_model.rssm.initial(batch)
 
     def initial_policy_carry(self, envs: int) -> PolicyCarry:
         action = torch.zeros(envs, self.kind.size, device=self.device)
         return PolicyCarry(self.initial_carry(envs), action)
 
-    def policy_noise(self, envs: int) -> dict[str, tuple[int, ...]]:
-        """The shapes of the uniform noise that one call of `policy` takes."""
-        return {"latent": (envs, self.world_model.rssm.stoch), "action": (envs, self.kind.noise)}
+    def policy_noise(self, envs: int) -> dict[str, Draw]:
+        """The noise that one call of `policy` takes."""
+        stoch = self.world_model.rssm.stoch
+        return {"latent": Draw((envs, stoch)), "action": Draw((envs, self.kind.noise), self.kind.normal)}
 
-    def update_noise(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of the uniform noise that one call of `update` takes."""
+    def update_noise(self) -> dict[str, Draw]:
+        """The noise that one call of `update` takes."""
         size, length = self.config.batch.size, self.config.batch.length
         stoch, horizon = self.world_model.rssm.stoch, self.config.behavior.horizon
+        actions = horizon + self.behavior.alignment.extra_actions
         return {
-            "posterior": (size, length, stoch),
-            "latent": (horizon, size * length, stoch),
-            "action": (horizon, size * length, self.kind.noise),
+            "posterior": Draw((size, length, stoch)),
+            "latent": Draw((horizon, size * length, stoch)),
+            "action": Draw((actions, size * length, self.kind.noise), self.kind.normal),
         }
 
     @torch.no_grad()
@@ -95,7 +99,7 @@ class Agent(nn.Module):
         batch: image (B, T, C, H, W) uint8, vectors (B, T, V), action (B, T, A), reward, is_first, is_terminal (B, T).
         """
         posterior, metrics = self._update_world_model(batch, carry, noise["posterior"])
-        with _frozen(self.world_model):
+        with frozen(self.world_model):
             metrics |= self._update_behavior(posterior, batch["is_terminal"], noise)
         self.updates += 1
         return State(*(x[:, -1] for x in posterior)), metrics
@@ -112,14 +116,15 @@ class Agent(nn.Module):
     def _update_behavior(self, start: State, is_terminal: Tensor, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with self._autocast():
             seq = self.behavior.imagine(self.world_model, start.flatten_steps(), is_terminal.flatten(), noise)
-            target, value = self.behavior.targets(seq)
-            actor_loss, entropy = self.behavior.actor_loss(seq, target, value)
+            returns = self.behavior.returns(seq)
+            actor_loss, entropy = self.behavior.actor_loss(seq, returns)
         metrics = self.optimizers["actor"].step(actor_loss)
         with self._autocast():
-            critic_loss, fast_value = self.behavior.critic_loss(seq, self.behavior.critic_target(target, entropy))
+            target = self.behavior.critic_target(returns.target, entropy)
+            critic_loss, value = self.behavior.critic_loss(seq, target)
         metrics |= self.optimizers["critic"].step(critic_loss)
         self.behavior.update_slow_critic(self.updates)
-        return metrics | behavior_metrics(seq, target, entropy, actor_loss, critic_loss, fast_value)
+        return metrics | behavior_metrics(seq, target, entropy, actor_loss, critic_loss, value)
 
     def _autocast(self) -> AbstractContextManager:
         dtype = PRECISIONS[self.config.precision]
@@ -135,7 +140,7 @@ def behavior_metrics(
         "loss/critic": critic_loss.detach(),
         "behavior/entropy": entropy.mean(),
         "behavior/imagined_reward": seq.reward.detach().mean(),
-        "behavior/target": target.detach().mean(),
+        "behavior/target": target.mean(),
         "behavior/value": value.mean(),
     }
 
@@ -149,13 +154,3 @@ def observation_shapes(space: gymnasium.spaces.Dict) -> dict[str, tuple[int, ...
         assert box.shape is not None
         shapes[key] = (box.shape[2], *box.shape[:2]) if key == "image" else tuple(box.shape)
     return shapes
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """No gradients for the module's parameters: behaviour learning backpropagates through the model, not into it."""
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Distributions of the heads, the latent state and the actor. Sampling maps uniform noise given from outside.
+"""Distributions of the heads, the latent state and the actor. Sampling maps noise given from outside.
 
 Each has what its user needs of `log_prob(x)`, `mode`, `mean`, `sample(u)` and `entropy()`; the batch shape is written
 `(...)`. Reference: wmlib-torch/wmlib/core/dists.py. Nothing here waits for the device.
@@ -25,15 +25,75 @@ class ActionDistribution(Protocol):
 
 
 class MSE:
-    """Unit normal without its constant: log_prob = -(x - mean)^2 / 2, summed over the last `event_dims` dimensions."""
+    """A squared error: log_prob = -scale * (x - mean)^2, summed over the last `event_dims` dimensions.
 
-    def __init__(self, mean: Tensor, event_dims: int = 0):
-        self.mean = self.mode = mean
-        self._dims = tuple(range(-event_dims, 0))
+    With scale 1/2 it is a unit normal without its constant (torch code); the JAX code does not halve.
+    """
+
+    def __init__(self, mean: Tensor, event_dims: int = 0, scale: float = 0.5):
+        self.mean = mean
+        self._dims, self._scale = tuple(range(-event_dims, 0)), scale
 
     def log_prob(self, value: Tensor) -> Tensor:
-        error = -((value - self.mean) ** 2) / 2
+        error = -self._scale * (value - self.mean) ** 2
         return error.sum(self._dims) if self._dims else error
+
+
+def symlog(x: Tensor) -> Tensor:
+    return x.sign() * x.abs().log1p()
+
+
+def symexp(x: Tensor) -> Tensor:
+    return x.sign() * x.abs().expm1()
+
+
+class SymlogMSE:
+    """A squared error in symlog space, summed over the last dimension; errors below 1e-8 count as none."""
+
+    def __init__(self, mean: Tensor):
+        self._mean = mean
+
+    @property
+    def mean(self) -> Tensor:
+        return symexp(self._mean)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        error = (self._mean - symlog(value)) ** 2
+        return -torch.where(error < 1e-8, 0.0, error).sum(-1)
+
+
+class TwoHot:
+    """A categorical over 255 bins of symlog space, -20 to 20, trained on two-hot targets; logits (..., 255).
+
+    DreamerV3 (Hafner et al. 2023), section "symlog predictions"; reference: `DiscDist` of both code bases.
+    """
+
+    BINS, LOW, HIGH = 255, -20.0, 20.0
+
+    def __init__(self, logits: Tensor):
+        self.logits = logits.float()
+
+    @functools.cached_property
+    def bins(self) -> Tensor:
+        return torch.linspace(self.LOW, self.HIGH, self.logits.shape[-1], device=self.logits.device)
+
+    @functools.cached_property
+    def mean(self) -> Tensor:
+        return symexp((F.softmax(self.logits, -1) * self.bins).sum(-1))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Cross-entropy with the target (...) spread over its two neighbouring bins."""
+        x = symlog(value.float()).unsqueeze(-1)  # (..., 1)
+        last = self.bins.shape[0] - 1
+        below = ((self.bins <= x).sum(-1, keepdim=True) - 1).clamp(0, last)
+        above = (last + 1 - (self.bins > x).sum(-1, keepdim=True)).clamp(0, last)
+        equal = below == above
+        to_below = torch.where(equal, 1.0, (self.bins[below] - x).abs())
+        to_above = torch.where(equal, 1.0, (self.bins[above] - x).abs())
+        total = to_below + to_above
+        log_prob = self.logits - self.logits.logsumexp(-1, keepdim=True)
+        spread = log_prob.gather(-1, below) * (to_above / total) + log_prob.gather(-1, above) * (to_below / total)
+        return spread.squeeze(-1)
 
 
 class Bernoulli:
@@ -83,12 +143,19 @@ class OneHot:
         return (self.probs * (self.logits - other.logits)).sum(-1)
 
 
+def unimix(logits: Tensor, fraction: float) -> Tensor:
+    """Logits of the categorical mixed with `fraction` of the uniform one; (..., K)."""
+    if not fraction:
+        return logits
+    return ((1 - fraction) * F.softmax(logits, -1) + fraction / logits.shape[-1]).log()
+
+
 class MultiOneHot:
     """Independent categoricals side by side: logits (..., sum(sizes)); `u` has one column for each."""
 
-    def __init__(self, logits: Tensor, sizes: Sequence[int]):
+    def __init__(self, logits: Tensor, sizes: Sequence[int], uniform: float = 0.0):
         self._sizes = list(sizes)
-        self._parts = [OneHot(part) for part in logits.split(self._sizes, -1)]
+        self._parts = [OneHot(unimix(part, uniform)) for part in logits.split(self._sizes, -1)]
 
     @property
     def mode(self) -> Tensor:
@@ -140,6 +207,27 @@ class TruncatedNormal:
         slope = (_normal_pdf(self._high) * self._high - _normal_pdf(self._low) * self._low) / self._mass
         entropy = 0.5 * math.log(2 * math.pi * math.e) + self._mass.log() - slope / 2 + self.std.log()
         return entropy.sum(-1)
+
+
+class Normal:
+    """Independent normals in the last dimension's components; mean and std (..., A)."""
+
+    def __init__(self, mean: Tensor, std: Tensor):
+        self._normal = torch.distributions.Normal(mean, std, validate_args=False)
+
+    @property
+    def mode(self) -> Tensor:
+        return self._normal.mean
+
+    def sample(self, z: Tensor) -> Tensor:
+        """Scale and shift standard normal noise (..., A)."""
+        return self._normal.mean + self._normal.stddev * z
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self._normal.log_prob(value).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return self._normal.entropy().sum(-1)
 
 
 def _normal_pdf(x: Tensor) -> Tensor:

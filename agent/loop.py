@@ -31,7 +31,7 @@ MakeEnv = Callable[[str], gymnasium.Env]
 
 @dataclass
 class Progress:
-    """Where a run stands: agent steps, and the steps at which the next update, evaluation, log and checkpoint are due."""
+    """Where a run stands: agent steps, and those at which the next update, evaluation, log and checkpoint are due."""
 
     step: int = 0
     prefilled: bool = False

@@ -1,51 +1,109 @@
-"""Layers shared by all networks, initialised as the authors' torch code does ("to match TensorFlow").
+"""Layers shared by all networks, initialised as the authors' code does.
 
-Reference: wmlib-torch/wmlib/nets/modules.py and core/torch_utils.py (`Module.get`).
+Reference: wmlib-torch/wmlib/nets/modules.py and core/torch_utils.py (`Module.get`); dreamerv3-jax/dreamerv3/nets.py.
 """
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agent.settings import MLP as MLPSettings
+from agent.settings import Layers
+
+ACTIVATIONS = {"elu": F.elu, "silu": F.silu}
+NORM_EPS = 1e-3
 
 
 def glorot(layer: nn.Module) -> nn.Module:
-    """Glorot-uniform weights and zero bias: what the reference gives its Linear, Conv2d and ConvTranspose2d layers."""
+    """Glorot-uniform weights and zero bias."""
     nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return _zero_bias(layer)
+
+
+def truncated_normal(layer: nn.Module) -> nn.Module:
+    """A normal cut at two deviations, of variance 2 / (fan in + fan out) after the cut, and zero bias."""
+    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)  # type: ignore[arg-type]
+    std = (2 / (fan_in + fan_out)) ** 0.5 / 0.87962566103423978
+    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)  # type: ignore[arg-type]
+    return _zero_bias(layer)
+
+
+def zeros(layer: nn.Module) -> nn.Module:
+    nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+    return _zero_bias(layer)
+
+
+def _zero_bias(layer: nn.Module) -> nn.Module:
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
 
 
-def linear(inputs: int, outputs: int) -> nn.Module:
+INITS = {"glorot": glorot, "truncated_normal": truncated_normal}
+
+
+def output(inputs: int, outputs: int) -> nn.Module:
+    """A linear layer without norm or activation after it: always with bias, always Glorot."""
     return glorot(nn.Linear(inputs, outputs))
 
 
-class MLP(nn.Module):
-    """Dense layers with ELU, then one linear output layer per name: (..., inputs) to a dict of (..., size)."""
+def hidden(inputs: int, outputs: int, layers: Layers) -> nn.Module:
+    """A linear layer that `layer_norm` and an activation follow."""
+    return INITS[layers.init](nn.Linear(inputs, outputs, bias=layers.bias))
 
-    def __init__(self, inputs: int, settings: MLPSettings, outputs: dict[str, int]):
+
+def layer_norm(size: int, layers: Layers) -> nn.Module:
+    return nn.LayerNorm(size, eps=NORM_EPS) if layers.norm == "layer" else nn.Identity()
+
+
+class Dense(nn.Module):
+    """Hidden layers: (..., inputs) to (..., units)."""
+
+    def __init__(self, inputs: int, settings: MLPSettings, layers: Layers):
         super().__init__()
         sizes = [inputs] + [settings.units] * settings.layers
-        self.dense = nn.ModuleList(linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
-        self.out = nn.ModuleDict({name: linear(sizes[-1], size) for name, size in outputs.items()})
+        self.size = sizes[-1]
+        self.dense = nn.ModuleList(hidden(a, b, layers) for a, b in pairwise(sizes))
+        self.norm = nn.ModuleList(layer_norm(size, layers) for size in sizes[1:])
+        self._act = ACTIVATIONS[layers.activation]
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        for layer in self.dense:
-            x = F.elu(layer(x))
+    def forward(self, x: Tensor) -> Tensor:
+        for layer, norm in zip(self.dense, self.norm, strict=True):
+            x = self._act(norm(layer(x)))
+        return x
+
+
+class MLP(Dense):
+    """Hidden layers, then one linear output layer per name: (..., inputs) to a dict of (..., size)."""
+
+    def __init__(
+        self, inputs: int, settings: MLPSettings, layers: Layers, outputs: dict[str, int], zero_outputs: bool = False
+    ):
+        super().__init__(inputs, settings, layers)
+        self.out = nn.ModuleDict({name: output(self.size, size) for name, size in outputs.items()})
+        if zero_outputs:
+            for layer in self.out.values():
+                zeros(layer)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        x = super().forward(x)
         return {name: layer(x) for name, layer in self.out.items()}
 
 
 class NormGRUCell(nn.Module):
     """GRU with layer normalisation of the joint gates, a reset before the tanh, and an update bias of -1.
 
-    Its linear layer keeps torch's default initialisation, as in the reference (nets/dynamics/rssm.py, `GRUCell`).
+    With Glorot layers its own keeps torch's default initialisation, as in the reference (nets/dynamics/rssm.py).
     """
 
-    def __init__(self, inputs: int, size: int):
+    def __init__(self, inputs: int, size: int, layers: Layers):
         super().__init__()
-        self.linear = nn.Linear(inputs + size, 3 * size)
-        self.norm = nn.LayerNorm(3 * size, eps=1e-3)
+        self.linear: nn.Module = nn.Linear(inputs + size, 3 * size, bias=layers.bias)
+        if layers.init == "truncated_normal":
+            self.linear = truncated_normal(self.linear)
+        self.norm = nn.LayerNorm(3 * size, eps=NORM_EPS)
 
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
         """x: (B, inputs), state: (B, size); returns the new state (B, size)."""

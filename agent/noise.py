@@ -1,7 +1,8 @@
-"""Every random number of a run, as a function of (seed, stream, number): a resumed run draws what it would have drawn."""
+"""Every random number of a run, by (seed, stream, number): a resumed run draws what it would have drawn."""
 
 import zlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,16 +19,25 @@ def stream_rng(seed: int, stream: str, number: int = 0) -> np.random.Generator:
     return np.random.default_rng(stream_seed(seed, stream, number))
 
 
+class Draw(NamedTuple):
+    """The shape of a random tensor; its numbers are uniform in [0, 1) or standard normal."""
+
+    shape: tuple[int, ...]
+    normal: bool = False
+
+
 class Noise:
-    """Uniform [0, 1) tensors on a device."""
+    """Random tensors on a device."""
 
     def __init__(self, seed: int, device: torch.device):
         self._seed, self._device = seed, device
         self._generator = torch.Generator(device)
 
-    def draw(self, stream: str, number: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-        """One float32 tensor for each name in `shapes`, keyed by (seed, stream, number)."""
+    def draw(self, stream: str, number: int, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
+        """One float32 tensor for each name in `draws`, keyed by (seed, stream, number)."""
         self._generator.manual_seed(stream_seed(self._seed, stream, number) >> 1)  # CUDA takes 63 bits
+        options = {"generator": self._generator, "device": self._device}
         return {
-            name: torch.rand(shape, generator=self._generator, device=self._device) for name, shape in shapes.items()
+            name: torch.randn(draw.shape, **options) if draw.normal else torch.rand(draw.shape, **options)
+            for name, draw in draws.items()
         }

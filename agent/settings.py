@@ -14,7 +14,7 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
-Head = Literal["decoder", "reward", "discount"]
+HeadName = Literal["decoder", "reward", "discount"]
 Scalar = bool | int | float | str | list[int] | list[float] | list[str]
 
 
@@ -29,11 +29,23 @@ class Optimizer(Settings):
     weight_decay: Fraction
 
 
+class Layers(Settings):
+    """What all dense and convolutional layers of an agent have in common, output layers aside."""
+
+    activation: Literal["elu", "silu"]
+    norm: Literal["none", "layer"]
+    bias: bool
+    init: Literal["glorot", "truncated_normal"]
+
+
 class RSSM(Settings):
     deter: Positive
     hidden: Positive
     stoch: Positive
     classes: Annotated[int, Field(ge=2)]
+    unimix: Fraction
+    learned_initial: bool
+    clip_actions: bool
 
 
 class PlainCNN(Settings):
@@ -53,7 +65,17 @@ class ResNet(Settings):
     vector_units: Positive
 
 
-ImageNet = Annotated[PlainCNN | ResNet, Field(discriminator="kind")]
+class SamePad(Settings):
+    kind: Literal["same_pad"]
+    depth: Positive
+    min_resolution: Positive
+    norm: Literal["channel", "joint"]
+    widen: bool
+    vector_layers: Positive
+    vector_units: Positive
+
+
+ImageNet = Annotated[PlainCNN | ResNet | SamePad, Field(discriminator="kind")]
 
 
 class MLP(Settings):
@@ -61,9 +83,22 @@ class MLP(Settings):
     units: Positive
 
 
-class KL(Settings):
+class Head(MLP):
+    output: Literal["mse", "two_hot", "binary"]
+
+
+class BalancedKL(Settings):
+    kind: Literal["balanced"]
     free: NonNegative
     balance: Annotated[float, Field(gt=0, lt=1)]
+
+
+class SeparateKL(Settings):
+    kind: Literal["separate"]
+    free: NonNegative
+
+
+KL = Annotated[BalancedKL | SeparateKL, Field(discriminator="kind")]
 
 
 class Harmonizer(Settings):
@@ -71,6 +106,7 @@ class Harmonizer(Settings):
     losses: list[Literal["reward", "image", "kl"]]
     ignore_scales: bool
     drop_others: bool
+    share_regulariser: bool
 
     @model_validator(mode="after")
     def _losses_need_a_form(self) -> "Harmonizer":
@@ -85,12 +121,15 @@ class WorldModel(Settings):
     reward_transform: Literal["identity", "sign", "tanh"] | Annotated[float, Field(gt=0)]
     discount: Fraction
     predict_discount: bool
-    gradient_heads: list[Head]
+    hard_continues: bool
+    halve_squared_error: bool
+    symlog_vectors: bool
+    gradient_heads: list[HeadName]
     rssm: RSSM
     encoder: ImageNet
     decoder: ImageNet
-    reward_head: MLP
-    discount_head: MLP
+    reward_head: Head
+    discount_head: Head
     kl: KL
     loss_scales: dict[str, NonNegative]
     harmonizer: Harmonizer
@@ -100,6 +139,19 @@ class WorldModel(Settings):
 class SlowCritic(Settings):
     every: Positive
     fraction: Fraction
+    regulariser: NonNegative
+
+
+class Percentiles(Settings):
+    decay: Fraction
+    low: Fraction
+    high: Fraction
+
+
+class Policy(Settings):
+    continuous: Literal["truncated_normal", "normal"]
+    unimix: Fraction
+    unimix_multi: Fraction
 
 
 class Behavior(Settings):
@@ -108,8 +160,13 @@ class Behavior(Settings):
     gradient: Literal["auto", "dynamics", "reinforce"]
     entropy: NonNegative
     soft_value_target: bool
+    alignment: Literal["arrival", "departure"]
+    returns_from: Literal["slow", "fast"]
+    baseline_from: Literal["slow", "fast"]
+    normalise_returns: Percentiles | None
+    policy: Policy
     actor: MLP
-    critic: MLP
+    critic: Head
     slow_critic: SlowCritic
     actor_optimizer: Optimizer
     critic_optimizer: Optimizer
@@ -134,10 +191,13 @@ class Evaluation(Settings):
     every: Positive
     episodes: Positive
     action: Literal["mode", "sample"]
+    from_start: bool
 
 
 class Replay(Settings):
     capacity: Positive
+    unit: Literal["episodes", "windows"]
+    ongoing: bool
     min_length: Positive
     max_length: Positive
     prioritize_ends: Count
@@ -171,6 +231,7 @@ class RunConfig(Settings):
     batch: Batch
     precision: Literal["float32", "bfloat16", "float16"]
     threads: Positive
+    layers: Layers
     world_model: WorldModel
     behavior: Behavior
 

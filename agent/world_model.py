@@ -1,7 +1,8 @@
-"""DreamerV2's world model: encoder, RSSM, decoder and heads, trained on one weighted sum of losses.
+"""Dreamer's world model: encoder, RSSM, decoder and heads, trained on one weighted sum of losses.
 
 Shapes: B batch, T time, A action size. A batch has image (B, T, C, H, W) uint8, vectors (B, T, N), action (B, T, A),
-reward, is_first and is_terminal (B, T) float32. Reference: wmlib-torch/wmlib/agents/{base,dreamerv2}.py.
+reward, is_first and is_terminal (B, T) float32. Reference: wmlib-torch/wmlib/agents/{base,dreamerv2}.py;
+dreamerv3-jax/dreamerv3/agent.py, `WorldModel`.
 """
 
 from collections.abc import Mapping
@@ -10,14 +11,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from agent.distributions import MSE, Bernoulli
+from agent.distributions import MSE, Bernoulli, SymlogMSE, TwoHot
 from agent.harmonizer import Objective
 from agent.images import Decoder, Encoder, Shapes
 from agent.nets import MLP
-from agent.rssm import RSSM, State, kl_loss
+from agent.rssm import RSSM, State, kl_losses
+from agent.settings import Head as HeadSettings
+from agent.settings import Layers
 from agent.settings import WorldModel as WorldModelSettings
 
 Batch = Mapping[str, Tensor]
+Prediction = MSE | SymlogMSE | TwoHot | Bernoulli
 
 
 class Outputs(NamedTuple):
@@ -32,35 +36,39 @@ class Outputs(NamedTuple):
 
 
 class WorldModel(nn.Module):
-    def __init__(self, settings: WorldModelSettings, shapes: Shapes, action_size: int):
+    def __init__(self, settings: WorldModelSettings, layers: Layers, shapes: Shapes, action_size: int):
         """`shapes`: of the observation's keys, images (C, H, W), vectors (N,)."""
         super().__init__()
         self.settings = settings
-        self.encoder = Encoder(shapes, settings.encoder)
-        self.rssm = RSSM(settings.rssm, self.encoder.size, action_size)
+        self.encoder = Encoder(shapes, settings, layers)
+        self.rssm = RSSM(settings.rssm, layers, self.encoder.size, action_size)
         features = self.rssm.feature_size
         self.heads = nn.ModuleDict(
             {
-                "decoder": Decoder(features, shapes, settings.decoder),
-                "reward": MLP(features, settings.reward_head, {"out": 1}),
+                "decoder": Decoder(features, shapes, settings, layers),
+                "reward": scalar_head(features, settings.reward_head, layers),
             }
         )
         if settings.predict_discount:
-            self.heads["discount"] = MLP(features, settings.discount_head, {"out": 1})
-        # The order of the reference's sum: float32 results depend on it in their last bits.
-        first = ["reward", "discount", "kl", "image"] if settings.predict_discount else ["reward", "kl", "image"]
-        self.objective = Objective(
-            first + [k for k in shapes if k != "image"], settings.harmonizer, settings.loss_scales
-        )
+            self.heads["discount"] = scalar_head(features, settings.discount_head, layers)
+        kl = ["kl"] if settings.kl.kind == "balanced" else ["dyn", "rep"]
+        discount = ["discount"] if settings.predict_discount else []
+        # The order of the torch code's sum: float32 results depend on it in their last bits.
+        keys = ["reward", *discount, *kl, "image", *(key for key in shapes if key != "image")]
+        self.objective = Objective(keys, settings.harmonizer, settings.loss_scales)
 
     def preprocess(self, batch: Batch) -> dict[str, Tensor]:
-        """Images to [-0.5, 0.5], transformed rewards, and discount = gamma * (1 - is_terminal)."""
+        """Images to [-0.5, 0.5], transformed rewards, and the discount head's target.
+
+        That is gamma * (1 - is_terminal), or 1 - is_terminal with `hard_continues`.
+        """
         out = dict(batch)
         out["image"] = batch["image"].float() / 255 - 0.5
         if "reward" in batch:
             out["reward"] = transform_reward(batch["reward"], self.settings.reward_transform)
         if "is_terminal" in batch:
-            out["discount"] = self.settings.discount * (1 - batch["is_terminal"].float())
+            gamma = 1.0 if self.settings.hard_continues else self.settings.discount
+            out["discount"] = gamma * (1 - batch["is_terminal"].float())
         return out
 
     def loss(self, batch: Batch, carry: State, u: Tensor) -> Outputs:
@@ -68,10 +76,10 @@ class WorldModel(nn.Module):
         data = self.preprocess(batch)
         embed = self.encoder(data)
         posterior, prior_logit = self.rssm.observe(embed, data["action"], data["is_first"], carry, u)
-        kl, kl_per_step = kl_loss(posterior.logit, prior_logit, self.settings.kl)
-        losses = {"kl": kl} | {key: -like for key, like in self.likelihoods(posterior.features, data).items()}
+        losses, kl = kl_losses(posterior.logit, prior_logit, self.settings.kl)
+        losses |= {key: -like for key, like in self.likelihoods(posterior.features, data).items()}
         losses = {key: losses[key] for key in self.objective.keys}
-        return Outputs(self.objective(losses), losses, posterior, prior_logit, embed, kl_per_step)
+        return Outputs(self.objective(losses), losses, posterior, prior_logit, embed, kl)
 
     def likelihoods(self, features: Tensor, data: Batch) -> dict[str, Tensor]:
         """The log-likelihood of every head's target at each step, (B, T)."""
@@ -81,22 +89,28 @@ class WorldModel(nn.Module):
                 found[key] = head.log_prob(data[key])
         return found
 
-    def predict(self, name: str, features: Tensor) -> dict[str, MSE | Bernoulli]:
-        """The distributions of head `name` at features (..., F); those without a gradient head are cut off from them."""
+    def predict(self, name: str, features: Tensor) -> Mapping[str, Prediction]:
+        """The distributions of head `name` at features (..., F), cut off from them unless it is a gradient head."""
         features = features if name in self.settings.gradient_heads else features.detach()
         if name == "decoder":
             return self.heads["decoder"](features)
-        return {name: HEADS[name](self.heads[name](features)["out"].squeeze(-1))}
+        return {name: self._scalar(name, features)}
 
     def reward(self, features: Tensor) -> Tensor:
         """The reward expected at features (..., F): (...)."""
-        return MSE(self.heads["reward"](features)["out"].squeeze(-1)).mode
+        return self._scalar("reward", features).mean
 
     def discount(self, features: Tensor) -> Tensor:
-        """The discount at features (..., F): (...). The head's probability is it: its target has gamma in it."""
+        """The discount at features (..., F): (...). A soft head's probability is it: its target has gamma in it."""
+        gamma = self.settings.discount
         if "discount" not in self.heads:
-            return torch.full(features.shape[:-1], self.settings.discount, device=features.device)
-        return Bernoulli(self.heads["discount"](features)["out"].squeeze(-1)).mean
+            return torch.full(features.shape[:-1], gamma, device=features.device)
+        chance = self._scalar("discount", features).mean
+        return gamma * (chance > 0.5).to(chance.dtype) if self.settings.hard_continues else chance
+
+    def _scalar(self, name: str, features: Tensor) -> Prediction:
+        output = self.settings.reward_head.output if name == "reward" else self.settings.discount_head.output
+        return predict_scalar(self.heads[name], output, features)
 
     def metrics(self, out: Outputs) -> dict[str, Tensor]:
         """Detached scalars on the device."""
@@ -108,10 +122,24 @@ class WorldModel(nn.Module):
         return found | self.objective.metrics()
 
 
-HEADS = {"reward": MSE, "discount": Bernoulli}
 TRANSFORMS = {"identity": lambda x: x, "sign": torch.sign, "tanh": torch.tanh}
 
 
 def transform_reward(reward: Tensor, transform: str | float) -> Tensor:
     """Identity, sign or tanh by name, or division by a number."""
     return TRANSFORMS[transform](reward) if isinstance(transform, str) else reward / transform
+
+
+def scalar_head(features: int, settings: HeadSettings, layers: Layers) -> MLP:
+    """A network for one scalar; a two-hot one begins at a uniform prediction, that is at 0."""
+    two_hot = settings.output == "two_hot"
+    return MLP(features, settings, layers, {"out": TwoHot.BINS if two_hot else 1}, zero_outputs=two_hot)
+
+
+def predict_scalar(head: nn.Module, output: str, features: Tensor) -> Prediction:
+    """The distribution of a `scalar_head` at features (..., F); its batch shape is (...)."""
+    out = head(features)["out"]
+    return TwoHot(out) if output == "two_hot" else SCALARS[output](out.squeeze(-1))
+
+
+SCALARS: dict[str, type[MSE] | type[Bernoulli]] = {"mse": MSE, "binary": Bernoulli}

@@ -1,7 +1,4 @@
-"""Replays the recordings of the authors' code; `python -m tests.agent.golden` prints the table of errors.
-
-Errors of a tensor are relative to its largest element: max |ours - theirs| / max |theirs|.
-"""
+"""Replays the recordings of the authors' code; `python -m tests.agent.golden` prints the table of errors."""
 
 import sys
 from collections.abc import Callable
@@ -20,13 +17,14 @@ from agent.distributions import MSE, Bernoulli, OneHot, TruncatedNormal
 from agent.harmonizer import Objective
 from agent.nets import NormGRUCell
 from agent.optimizer import Optimizer
-from agent.rssm import State, kl_loss
-from agent.settings import KL, Harmonizer
+from agent.rssm import State, kl_losses
+from agent.settings import BalancedKL, Harmonizer, Layers
 from agent.settings import Optimizer as OptimizerSettings
 from agent.world_model import transform_reward
-from tests.agent.reference import GOLDEN, agent_of, load_recording, reference_name
+from tests.agent.comparison import Comparison, Errors, keep_first
+from tests.agent.golden_jax import compare_percentiles, compare_two_hot, replay_jax_pieces, replay_jax_updates
+from tests.agent.reference import GOLDEN, agent_of, base_method, load_recording, reference_name
 
-Errors = dict[str, float]  # what was compared: its largest relative error
 LOSSES = {
     "loss/model": "model_loss",
     "loss/kl": "kl_loss",
@@ -43,19 +41,6 @@ LOSSES = {
     "actor/grad_norm": "actor_grad_norm",
     "critic/grad_norm": "critic_grad_norm",
 }
-
-
-class Comparison:
-    """Collects the largest relative error of each kind of quantity."""
-
-    def __init__(self) -> None:
-        self.errors: Errors = {}
-
-    def __call__(self, kind: str, ours: Tensor | np.ndarray, theirs: Any) -> None:
-        a, b = torch.as_tensor(ours).detach().double(), torch.as_tensor(np.asarray(theirs)).double()
-        assert a.shape == b.shape, f"{kind}: shape {tuple(a.shape)}, recorded {tuple(b.shape)}"
-        error = float((a - b).abs().max() / b.abs().max().clamp_min(1e-30))
-        self.errors[kind] = max(self.errors.get(kind, 0.0), error)
 
 
 def replay(path: Path) -> Errors:
@@ -81,7 +66,7 @@ def replay_updates(recording: dict[str, Any]) -> Errors:
     agent = agent_of(recording)
     for name, parameter in agent.named_parameters():
         if parameter.requires_grad:
-            parameter.register_post_accumulate_grad_hook(_keep_first(raw, name))
+            parameter.register_post_accumulate_grad_hook(keep_first(raw, name))
     for step in (1, 2, 3):
         carry, metrics = agent.update(batch, carry, _noise(recording, step))
         for ours, theirs in LOSSES.items():
@@ -90,7 +75,7 @@ def replay_updates(recording: dict[str, Any]) -> Errors:
         if f"param{step}/wm.rssm.img_in.weight" in recording:
             _compare_parameters(agent, recording, step, compare)
     for name, gradient in raw.items():
-        compare("gradients", gradient, recording[_gradient_key(name)])
+        compare("gradients", gradient, recording[_gradient_key(reference_name(name, agent))])
     return compare.errors
 
 
@@ -110,32 +95,23 @@ def _compare_first_pass(recording: dict[str, Any], batch: Any, carry: State, com
     agent = agent_of(recording)
     posterior, _ = agent._update_world_model(batch, carry, noise["posterior"])
     seq = agent.behavior.imagine(agent.world_model, posterior.flatten_steps(), batch["is_terminal"].flatten(), noise)
-    target, value = agent.behavior.targets(seq)
-    _, entropy = agent.behavior.actor_loss(seq, target, value)
+    returns = agent.behavior.returns(seq)
+    _, entropy = agent.behavior.actor_loss(seq, returns)
     found = {**seq.states._asdict(), "feat": seq.features, "action": seq.action, "reward": seq.reward}
-    found |= {"discount": seq.discount, "weight": seq.weight, "value": value, "target": target}
-    found["target_critic"] = agent.behavior.critic_target(target, entropy)
+    found |= {"discount": seq.discount, "weight": seq.weight, "value": returns.value, "target": returns.target}
+    found["target_critic"] = agent.behavior.critic_target(returns.target, entropy)
     for key, ours in found.items():
         compare("imagined", ours, recording[f"step1/imag/{key}"])
 
 
 def _compare_parameters(agent: Any, recording: dict[str, Any], step: int, compare: Comparison) -> None:
     for name, ours in agent.state_dict().items():
-        key = reference_name(name)
+        key = reference_name(name, agent)
         theirs = recording.get(f"param{step}/{key}", recording.get(f"buffer{step}/{key}"))
         compare("parameters", ours, theirs)
 
 
-def _keep_first(into: dict[str, Tensor], name: str) -> Callable[[Tensor], None]:
-    def hook(parameter: Tensor) -> None:
-        if name not in into and parameter.grad is not None:
-            into[name] = parameter.grad.clone()  # before clipping, which works in place
-
-    return hook
-
-
-def _gradient_key(name: str) -> str:
-    key = reference_name(name)
+def _gradient_key(key: str) -> str:
     group = "model" if key.startswith("wm.") else "actor" if ".actor." in key else "critic"
     return f"step1/grad_{group}/{key}"
 
@@ -183,7 +159,7 @@ def _harmonise(losses: Any, s: Any, form: str, dtype: torch.dtype) -> tuple[Tens
 
 def _objective(form: str) -> Objective:
     keys = ["reward", "image", "kl"]
-    settings = Harmonizer(form=form, losses=keys, ignore_scales=True, drop_others=True)
+    settings = Harmonizer(form=form, losses=keys, ignore_scales=True, drop_others=True, share_regulariser=True)
     return Objective(keys, settings, {})
 
 
@@ -231,8 +207,10 @@ def replay_preprocess(recording: dict[str, Any]) -> Errors:
 
 
 def replay_pieces(recording: dict[str, Any]) -> Errors:
-    """The parts of DreamerV2 among the recorded pieces: heads, KL, returns, truncated normal, GRU, slow critic."""
+    """Heads, KL, returns, truncated normal, GRU, slow critic, two-hot and percentiles of the torch code."""
     compare = Comparison()
+    compare_two_hot(recording, compare)
+    compare_percentiles(recording, compare)
     get = lambda key: _tensor(recording, key)  # noqa: E731
     compare("losses", MSE(get("mse_image/pred"), 3).log_prob(get("mse_image/target")), recording["mse_image/log_prob"])
     binary = Bernoulli(get("bernoulli/logits"))
@@ -255,7 +233,9 @@ def _compare_kl(recording: dict[str, Any], compare: Comparison) -> None:
         logits, balance, free, _, _ = key.removeprefix("kl/").split("_")
         post = _tensor(recording, f"kl/{logits}_post_logit").requires_grad_()
         prior = _tensor(recording, f"kl/{logits}_prior_logit").requires_grad_()
-        loss, value = kl_loss(post, prior, KL(free=float(free[4:]), balance=float(balance[3:])))
+        settings = BalancedKL(kind="balanced", free=float(free[4:]), balance=float(balance[3:]))
+        losses, value = kl_losses(post, prior, settings)
+        loss = losses["kl"]
         loss.backward()
         compare("losses", loss, recording[key])
         compare("losses", value, recording[f"kl/{logits}_value"])
@@ -284,7 +264,7 @@ def _compare_truncated_normal(recording: dict[str, Any], compare: Comparison) ->
 
 
 def _gru(recording: dict[str, Any]) -> NormGRUCell:
-    cell = NormGRUCell(5, 7)
+    cell = NormGRUCell(5, 7, Layers(**base_method("dreamerv2")["layers"]))
     names = {"linear": "_layer", "norm": "_norm"}
     for part, theirs in names.items():
         weights = {name: _tensor(recording, f"gru/param_{theirs}.{name}") for name in ("weight", "bias")}
@@ -294,8 +274,9 @@ def _gru(recording: dict[str, Any]) -> NormGRUCell:
 
 def _compare_slow_critic(recording: dict[str, Any], compare: Comparison) -> None:
     """The recorded critic is one number; here, every parameter has its value."""
-    settings = resolve("metaworld", "lever_pull", "dreamerv2", "smoke").behavior
-    behavior = Behavior(settings, 1, action_kind(gymnasium.spaces.Discrete(2)))
+    config = resolve("metaworld", "lever_pull", "dreamerv2", "smoke")
+    kind = action_kind(gymnasium.spaces.Discrete(2), config.behavior.policy)
+    behavior = Behavior(config.behavior, config.layers, 1, kind)
     for parameter in behavior.slow_critic.parameters():
         parameter.data.fill_(float(recording["slow/dv2_dst0"]))
     for update, source in enumerate(recording["slow/dv2_src"]):
@@ -311,7 +292,10 @@ REPLAYS: dict[str, Callable[[dict[str, Any]], Errors]] = {
     "harmonizer_traj_": replay_harmonizer_trajectories,
     "preprocess_": replay_preprocess,
     "dv2_update_": replay_updates,
+    "dv3_update_": replay_updates,
     "dv3_pieces_wmlib_": replay_pieces,
+    "dv3jax_update_": replay_jax_updates,
+    "dv3_pieces_jax_": replay_jax_pieces,
 }
 
 

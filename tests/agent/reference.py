@@ -3,15 +3,17 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
+import yaml
 
 from agent.agent import Agent
-from agent.config import resolve
+from agent.config import CONFIG
 from agent.settings import RunConfig
 
 GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent.parent / "golden"))
@@ -29,6 +31,11 @@ RENAMES = [
     (r"\.conv\.(\d+)\.", r".conv\1."),
     (r"\.res\.(\d+)\.(\d+)\.", r".res\1.stack.\2."),
     (r"\.dense\.(\d+)\.", r".dense\1."),
+    (r"^wm\.rssm\.(img_in|obs_out)_norm\.", r"wm.rssm.\1_norm._layer."),
+    (r"^wm\.rssm\.img_out_0_norm\.", "wm.rssm.img_out_norm_0._layer."),
+    (r"^wm\.(encoder|heads\.decoder)\.norm\.(\d+)\.", r"wm.\1.convnorm\2._layer."),
+    (r"\.norm\.(\d+)\.", r".norm\1._layer."),
+    (r"^behavior\.scale\.", "_task_behavior.rewnorm."),
     (r"\.out\.(out|std)\.", r".out.\1."),
     (r"^behavior\.actor_net\.", "_task_behavior.actor."),
     (r"^behavior\.critic\.", "_task_behavior.critic."),
@@ -38,9 +45,13 @@ RENAMES = [
 WITHOUT_COUNTERPART = {"_task_behavior.rewnorm.mag"}
 
 
-def reference_name(name: str) -> str:
+def reference_name(name: str, agent: Agent) -> str:
+    """The authors' name of a parameter or buffer."""
     for pattern, replacement in RENAMES:
         name = re.sub(pattern, replacement, name)
+    if agent.config.world_model.decoder.kind == "same_pad":  # their last layer is one more of the same name
+        last_stage = len(agent.world_model.heads["decoder"].image.conv)
+        name = name.replace("decoder.convout.", f"decoder.conv{last_stage}.")
     return name
 
 
@@ -50,76 +61,82 @@ def load_recording(path: Path) -> dict[str, Any]:
 
 
 def config_of(recording: dict[str, Any]) -> RunConfig:
-    """The run settings that the recorded configuration of the authors' code means."""
+    """The run settings that the recorded configuration of the authors' torch code means.
+
+    The structure of the networks and losses is this suite's base method; sizes and rates are the recording's.
+    """
     flat = json.loads(str(recording["meta/config_json"]))
+    version3 = flat["encoder_type"] == "samepad"
+    base = base_method("dreamerv3_torch" if version3 else "dreamerv2")
     get = flat.__getitem__
-
-    def optimizer(name: str) -> dict[str, float]:
-        keys = {"lr": "lr", "eps": "eps", "clip": "clip", "weight_decay": "wd"}
-        return {ours: float(get(f"{name}_opt.{theirs}")) for ours, theirs in keys.items()}
-
-    def image_net(part: str) -> dict[str, Any]:
-        vector = {"vector_layers": len(get(f"{part}.mlp_layers")), "vector_units": get(f"{part}.mlp_layers")[0]}
-        if get(f"{part}_type") == "resnet":
-            return vector | {
-                "kind": "resnet",
-                "depth": get(f"{part}.cnn_depth"),
-                "stages": get(f"{part}.res_depth"),
-                "layers": get(f"{part}.res_layers"),
-            }
-        return vector | {"kind": "plain", "depth": get(f"{part}.cnn_depth"), "kernels": get(f"{part}.cnn_kernels")}
-
-    def mlp(name: str) -> dict[str, int]:
-        return {"layers": get(f"{name}.layers"), "units": get(f"{name}.units")}
-
-    harmony = flat["harmony"]
-    base = resolve("metaworld", "lever_pull", "dreamerv2", "paper").model_dump()
     base["batch"] = {"size": get("dataset.batch"), "length": get("dataset.length")}
-    base["world_model"] = {
+    model, behavior = base["world_model"], base["behavior"]
+    model |= {
         "reward_transform": get("clip_rewards"),
         "discount": get("discount"),
         "predict_discount": get("pred_discount"),
         "gradient_heads": get("grad_heads"),
-        "rssm": {
-            "deter": get("rssm.deter"),
-            "hidden": get("rssm.hidden"),
-            "stoch": get("rssm.stoch"),
-            "classes": get("rssm.discrete"),
-        },
-        "encoder": image_net("encoder"),
-        "decoder": image_net("decoder"),
-        "reward_head": mlp("reward_head"),
-        "discount_head": mlp("discount_head"),
-        "kl": {"free": float(get("kl.free")), "balance": get("kl.balance")},
+        "encoder": _image_net(flat, "encoder", model["encoder"]),
+        "decoder": _image_net(flat, "decoder", model["decoder"]),
         "loss_scales": {key: float(get(f"loss_scales.{key}")) for key in ("kl", "reward", "image")},
-        "harmonizer": {
-            "form": "rectified" if harmony else "none",
-            "losses": ["reward", "image", "kl"] if harmony else [],
-            "ignore_scales": True,
-            "drop_others": True,
-        },
-        "optimizer": optimizer("model"),
+        "optimizer": _optimizer(flat, "model"),
     }
-    base["behavior"] = {
+    model["rssm"] |= {key: get(f"rssm.{key}") for key in ("deter", "hidden", "stoch", "unimix")}
+    model["rssm"]["classes"] = get("rssm.discrete")
+    model["kl"] |= {"free": float(get("kl.free")), "balance": get("kl.balance")}
+    model["harmonizer"] |= harmonised(flat["harmony"])
+    behavior |= {
         "horizon": get("imag_horizon"),
         "return_lambda": get("discount_lambda"),
-        "gradient": get("actor_grad"),
         "entropy": float(get("actor_ent")),
-        "soft_value_target": True,
-        "actor": mlp("actor"),
-        "critic": mlp("critic"),
-        "slow_critic": {"every": get("slow_target_update"), "fraction": float(get("slow_target_fraction"))},
-        "actor_optimizer": optimizer("actor"),
-        "critic_optimizer": optimizer("critic"),
+        "actor_optimizer": _optimizer(flat, "actor"),
+        "critic_optimizer": _optimizer(flat, "critic"),
     }
+    behavior["slow_critic"] |= {"every": get("slow_target_update"), "fraction": float(get("slow_target_fraction"))}
+    for part, name in ((model, "reward_head"), (model, "discount_head"), (behavior, "actor"), (behavior, "critic")):
+        part[name] |= {"layers": get(f"{name}.layers"), "units": get(f"{name}.units")}
     return RunConfig.model_validate(base)
+
+
+def base_method(name: str) -> dict[str, Any]:
+    """The settings of a base method as its file has them, with names, so that they can be changed and validated."""
+    settings = yaml.safe_load((CONFIG / "methods" / f"{name}.yaml").read_text())
+    del settings["description"]
+    names = {"benchmark": "recorded", "task": "recorded", "method": name, "variant": "recorded"}
+    return {**names, "score": "return", "frames_per_step": 1, "env": {}, **settings}
+
+
+def harmonised(on: bool) -> dict[str, Any]:
+    return {"form": "rectified", "losses": ["reward", "image", "kl"]} if on else {"form": "none", "losses": []}
+
+
+def _optimizer(flat: dict[str, Any], name: str) -> dict[str, float]:
+    keys = {"lr": "lr", "eps": "eps", "clip": "clip", "weight_decay": "wd"}
+    return {ours: float(flat[f"{name}_opt.{theirs}"]) for ours, theirs in keys.items()}
+
+
+def _image_net(flat: dict[str, Any], part: str, base: dict[str, Any]) -> dict[str, Any]:
+    kinds = {"plaincnn": "plain", "resnet": "resnet", "samepad": "same_pad"}
+    specific = {
+        "plain": {"kernels": "cnn_kernels"},
+        "resnet": {"stages": "res_depth", "layers": "res_layers"},
+        "same_pad": {"min_resolution": "minres"},
+    }
+    kind = kinds[flat[f"{part}_type"]]
+    kept = base if base["kind"] == kind else {key: base[key] for key in ("vector_layers", "vector_units")}
+    sizes = {ours: flat[f"{part}.{theirs}"] for ours, theirs in specific[kind].items()}
+    return {**kept, "kind": kind, "depth": flat[f"{part}.cnn_depth"], **sizes}
 
 
 def spaces_of(recording: dict[str, Any]) -> tuple[gymnasium.spaces.Dict, gymnasium.Space]:
     channels, height, width = recording["batch/image"].shape[2:]
     image = gymnasium.spaces.Box(0, 255, (height, width, channels), np.uint8)
-    kind, size = str(recording["meta/act"])[0], recording["batch/action"].shape[-1]
-    action = gymnasium.spaces.Discrete(size) if kind == "d" else gymnasium.spaces.Box(-1, 1, (size,))
+    kind, size = str(recording["meta/act"]), recording["batch/action"].shape[-1]
+    spaces: dict[str, Callable[[], gymnasium.Space]] = {
+        "d": lambda: gymnasium.spaces.Discrete(size),
+        "[": lambda: gymnasium.spaces.MultiDiscrete(json.loads(kind)),
+    }
+    action = spaces.get(kind[0], lambda: gymnasium.spaces.Box(-1, 1, (size,)))()
     return gymnasium.spaces.Dict({"image": image}), action
 
 
@@ -131,7 +148,7 @@ def agent_of(recording: dict[str, Any], dtype: torch.dtype = torch.float32) -> A
         for key, value in recording.items()
         if key.startswith(("param0/", "buffer0/"))
     }
-    ours = {name: theirs.pop(reference_name(name)) for name in agent.state_dict()}
+    ours = {name: theirs.pop(reference_name(name, agent)) for name in agent.state_dict()}
     assert set(theirs) <= WITHOUT_COUNTERPART, f"not in this agent: {sorted(theirs)}"
     agent.load_state_dict(ours)
     return agent.prepare(torch.device("cpu"))
