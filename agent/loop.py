@@ -39,7 +39,6 @@ class Progress:
     next_evaluation: int = 0
     next_log: int = 0
     next_checkpoint: int = 0
-    last_evaluation: int = -1
     wall_seconds: float = 0.0
     skipped: float = 0.0
     restarts: int = 0
@@ -79,7 +78,7 @@ class Loop:
             self._step()
             bar.update()
         self.progress.wall_seconds = time.monotonic() - started
-        self._evaluate_if_due(final=True)
+        self._evaluate_if_due()
         if self.progress.next_log < self.progress.step + self.config.train.log_every:
             self._log()
         bar.close()
@@ -119,15 +118,19 @@ class Loop:
     def _end_prefill_if_due(self) -> None:
         """After the prefill, and at least one episode that can be drawn from, comes the pretraining."""
         progress, train = self.progress, self.config.train
-        if progress.step < train.prefill or not self.replay.steps:
+        if progress.step < train.prefill or not self.replay.ready:
             return
         progress.prefilled = True
-        self.replay.drop_ongoing()
-        self.driver.begin(self.driver.next)
+        if self.config.replay.unit == "episodes":  # the torch code starts a new episode then, the JAX code does not
+            self.replay.drop_ongoing()
+            self.driver.begin(self.driver.next)
         log.info("prefilled %d agent steps; pretraining %d updates", progress.step, train.pretrain)
         for _ in range(train.pretrain + 1):  # the reference's benchmarking pass is an update, too
             self._update()
-        progress.next_update = progress.next_evaluation = progress.step
+        progress.next_update = progress.step
+        every = self.config.evaluation.every
+        from_start = self.config.evaluation.from_start
+        progress.next_evaluation = (progress.step // every + 1) * every if from_start else progress.step
         progress.next_log = progress.step + train.log_every
         progress.next_checkpoint = progress.step + train.checkpoint_every
 
@@ -138,13 +141,11 @@ class Loop:
         self.carry, metrics = self.agent.update(batch, self.carry, noise)
         self.records.note_update(metrics)
 
-    def _evaluate_if_due(self, final: bool = False) -> None:
+    def _evaluate_if_due(self) -> None:
         progress, settings = self.progress, self.config.evaluation
-        due = progress.step >= progress.next_evaluation or final
-        if not due or progress.last_evaluation == progress.step:
+        if progress.step < progress.next_evaluation:
             return
         progress.next_evaluation += settings.every
-        progress.last_evaluation = progress.step
         rows = evaluate(
             self.eval_driver,
             Actor(self.agent, self.noise, "evaluation_policy"),
