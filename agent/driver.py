@@ -71,6 +71,8 @@ class Driver:
         self.begin(episode)
         self.reset()
         for action in actions:
+            if self.ended:
+                return False
             self.step(action)
         return self.checksum() == checksum
 

@@ -55,8 +55,8 @@ class RSSM(nn.Module):
 
     def initial(self, batch: int, device: torch.device) -> State:
         """Zeros, which is also what an episode's first step starts from."""
-        zeros = torch.zeros(batch, self.stoch, self.classes, device=device)
-        return State(torch.zeros(batch, self.deter, device=device), zeros, zeros)
+        stoch, logit = (torch.zeros(batch, self.stoch, self.classes, device=device) for _ in range(2))
+        return State(torch.zeros(batch, self.deter, device=device), stoch, logit)
 
     def observe(self, embed: Tensor, action: Tensor, is_first: Tensor, carry: State, u: Tensor) -> tuple[State, Tensor]:
         """Posterior states (B, T, ...) and prior logits (B, T, S, K) along a sequence.
