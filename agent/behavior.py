@@ -151,6 +151,9 @@ class Behavior(nn.Module):
 class ReturnScale(nn.Module):
     """An exponential average of two percentiles of the returns; it starts at zeros and is not corrected for that."""
 
+    values: Tensor  # low, high
+    _quantiles: Tensor
+
     def __init__(self, settings: Percentiles):
         super().__init__()
         self._decay = settings.decay

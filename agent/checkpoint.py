@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from agent.files import sync, write_text
+from agent.files import save_arrays, sync, write_text
 
 FORMAT = 1
 KEPT = 2
@@ -29,8 +30,9 @@ def save(root: Path, tensors: dict[str, Tensor], arrays: dict[str, np.ndarray], 
     temporary = root / ".writing"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary / "tensors")
-    np.savez(temporary / "arrays.npz", allow_pickle=False, **arrays)
+    on_host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    (temporary / "tensors").write_bytes(to_bytes(on_host))  # its own writer's errors are no OSError
+    save_arrays(temporary / "arrays.npz", arrays)
     write_text(temporary / "state.json", json.dumps(state))
     files = {path.name: _digest(path) for path in sorted(temporary.iterdir())}
     write_text(temporary / "manifest.json", json.dumps({"format": FORMAT, "files": files}))
@@ -52,6 +54,7 @@ def load(root: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str,
             tensors = load_file(path / "tensors", device=str(device))
             return tensors, arrays, json.loads((path / "state.json").read_text())
         log.warning("checkpoint %s is damaged (%s): set aside as %s.damaged, using the one before", path, fault, path)
+        shutil.rmtree(path.with_suffix(".damaged"), ignore_errors=True)
         path.rename(path.with_suffix(".damaged"))
     return None
 

@@ -16,20 +16,28 @@ from envs.worker import WorkerEnv
 FINISHED, FAILED, MISTAKE, CONTINUE = 0, 1, 2, 75
 
 
-def exit_code(command: Callable[[], int]) -> int:
-    """Run a command; a user's mistake, a broken environment or a full disk ends it with a message, not a traceback."""
+def exit_code(command: Callable[[], int], directory: Path) -> int:
+    """Run a command; a user's mistake, a broken environment or a full disk ends it with a message, not a traceback.
+
+    `directory` is what the command writes to.
+    """
     try:
         return command()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
-    except (EnvironmentFailure, OSError) as error:
+    except EnvironmentFailure as error:
         print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        advice = "when that is put right (is the disk full?), run the same command again to continue"
+        print(f"error: {error}; while writing to {directory}: {advice}", file=sys.stderr)
         return FAILED
 
 
 def start_log(path: Path | None = None) -> None:
     """Log to stderr, and to `path` too if given."""
+    logging.raiseExceptions = False  # a log that cannot be written must not fill stderr with tracebacks
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path is not None:
         handlers.append(logging.FileHandler(path))

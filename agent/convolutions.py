@@ -51,16 +51,17 @@ class PlainDecoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._act(_grow_pixel(self.conv[0], self.convin(x)))
-        for layer in self.conv[1:-1]:
+        x = self._act(self._grow_pixel(self.convin(x)))
+        for layer in list(self.conv)[1:-1]:
             x = self._act(layer(x))
         return self.conv[-1](x)
 
-
-def _grow_pixel(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
-    """A transposed convolution of one pixel (N, C) is a matrix product, several times faster as such: (N, D, k, k)."""
-    out = (x @ layer.weight.flatten(1)).unflatten(1, layer.weight.shape[1:]) + layer.bias[:, None, None]
-    return out.contiguous(memory_format=torch.channels_last)
+    def _grow_pixel(self, x: Tensor) -> Tensor:
+        """The first transposed convolution, of one pixel (N, C): a matrix product is several times faster."""
+        weight, bias = self.conv[0].weight, self.conv[0].bias
+        assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
+        out = (x @ weight.flatten(1)).unflatten(1, weight.shape[1:]) + bias[:, None, None]  # (N, D, k, k)
+        return out.contiguous(memory_format=torch.channels_last)
 
 
 class ResidualLayer(nn.Module):

@@ -63,7 +63,7 @@ class Driver:
         self.actions.append(action)
         self.total += float(reward)
         self._note_success(info)
-        self.row = self._row(obs, action, reward, terminal=terminated, last=terminated or truncated)
+        self.row = self._row(obs, action, float(reward), terminal=terminated, last=terminated or truncated)
         return self.row
 
     def restore(self, episode: int, actions: np.ndarray, checksum: int) -> bool:
@@ -71,6 +71,8 @@ class Driver:
         self.begin(episode)
         self.reset()
         for action in actions:
+            if self.ended:
+                return False
             self.step(action)
         return self.checksum() == checksum
 

@@ -34,7 +34,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--episodes", required=True, type=int, help="how many, at least 1")
     parser.add_argument("--videos", type=int, default=1, help="how many of the first episodes to film (default 1)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: CUDA if available")
-    return commands.exit_code(functools.partial(_main, parser.parse_args(arguments)))
+    args = parser.parse_args(arguments)
+    return commands.exit_code(functools.partial(_main, args), args.run_dir)
 
 
 def _main(args: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from agent.replay import Replay
 from agent.rollout import Actor, evaluate
 from agent.rssm import State
 from agent.settings import RunConfig
+from envs.errors import UserError
 
 log = logging.getLogger(__name__)
 MakeEnv = Callable[[str], gymnasium.Env]
@@ -78,6 +79,12 @@ class Loop:
             self._step()
             bar.update()
         self.progress.wall_seconds = time.monotonic() - started
+        if not self.progress.prefilled:
+            raise UserError(
+                f"training never began: no episode of at least replay.min_length = {self.config.replay.min_length} "
+                f"agent steps ended within train.steps = {self.config.train.steps}; raise train.steps, or lower "
+                "replay.min_length or the episodes' length"
+            )
         self._evaluate_if_due()
         if self.progress.next_log < self.progress.step + self.config.train.log_every:
             self._log()
@@ -127,7 +134,7 @@ class Loop:
         log.info("prefilled %d agent steps; pretraining %d updates", progress.step, train.pretrain)
         for _ in range(train.pretrain + 1):  # the reference's benchmarking pass is an update, too
             self._update()
-        progress.next_update = progress.step
+        progress.next_update = progress.step + 1  # the first step of training, and then every n
         every = self.config.evaluation.every
         from_start = self.config.evaluation.from_start
         progress.next_evaluation = (progress.step // every + 1) * every if from_start else progress.step

@@ -3,7 +3,9 @@
 Reference: wmlib-torch/wmlib/nets/modules.py and core/torch_utils.py (`Module.get`); dreamerv3-jax/dreamerv3/nets.py.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,44 +14,45 @@ from torch.nn import functional as F
 from agent.settings import MLP as MLPSettings
 from agent.settings import Layers
 
-ACTIVATIONS = {"elu": F.elu, "silu": F.silu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"elu": F.elu, "silu": F.silu}
 NORM_EPS = 1e-3
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
-def glorot(layer: nn.Module) -> nn.Module:
+def glorot(layer: Layer) -> Layer:
     """Glorot-uniform weights and zero bias."""
-    nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
+    nn.init.xavier_uniform_(layer.weight)
     return _zero_bias(layer)
 
 
-def truncated_normal(layer: nn.Module) -> nn.Module:
+def truncated_normal(layer: Layer) -> Layer:
     """A normal cut at two deviations, of variance 2 / (fan in + fan out) after the cut, and zero bias."""
-    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)  # type: ignore[arg-type]
+    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)
     std = (2 / (fan_in + fan_out)) ** 0.5 / 0.87962566103423978
-    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)  # type: ignore[arg-type]
+    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
     return _zero_bias(layer)
 
 
-def zeros(layer: nn.Module) -> nn.Module:
-    nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+def zeros(layer: Layer) -> Layer:
+    nn.init.zeros_(layer.weight)
     return _zero_bias(layer)
 
 
-def _zero_bias(layer: nn.Module) -> nn.Module:
+def _zero_bias(layer: Layer) -> Layer:
     if layer.bias is not None:
-        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(layer.bias)
     return layer
 
 
-INITS = {"glorot": glorot, "truncated_normal": truncated_normal}
+INITS: dict[str, Callable[[Any], Any]] = {"glorot": glorot, "truncated_normal": truncated_normal}
 
 
-def output(inputs: int, outputs: int) -> nn.Module:
+def output(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer without norm or activation after it: always with bias, always Glorot."""
     return glorot(nn.Linear(inputs, outputs))
 
 
-def hidden(inputs: int, outputs: int, layers: Layers) -> nn.Module:
+def hidden(inputs: int, outputs: int, layers: Layers) -> nn.Linear:
     """A linear layer that `layer_norm` and an activation follow."""
     return INITS[layers.init](nn.Linear(inputs, outputs, bias=layers.bias))
 
@@ -82,10 +85,8 @@ class MLP(Dense):
         self, inputs: int, settings: MLPSettings, layers: Layers, outputs: dict[str, int], zero_outputs: bool = False
     ):
         super().__init__(inputs, settings, layers)
-        self.out = nn.ModuleDict({name: output(self.size, size) for name, size in outputs.items()})
-        if zero_outputs:
-            for layer in self.out.values():
-                zeros(layer)
+        make = zeros if zero_outputs else glorot
+        self.out = nn.ModuleDict({name: make(nn.Linear(self.size, size)) for name, size in outputs.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
         x = super().forward(x)
@@ -100,7 +101,7 @@ class NormGRUCell(nn.Module):
 
     def __init__(self, inputs: int, size: int, layers: Layers):
         super().__init__()
-        self.linear: nn.Module = nn.Linear(inputs + size, 3 * size, bias=layers.bias)
+        self.linear = nn.Linear(inputs + size, 3 * size, bias=layers.bias)
         if layers.init == "truncated_normal":
             self.linear = truncated_normal(self.linear)
         self.norm = nn.LayerNorm(3 * size, eps=NORM_EPS)

@@ -36,8 +36,8 @@ class Noise:
     def draw(self, stream: str, number: int, draws: Mapping[str, Draw]) -> dict[str, Tensor]:
         """One float32 tensor for each name in `draws`, keyed by (seed, stream, number)."""
         self._generator.manual_seed(stream_seed(self._seed, stream, number) >> 1)  # CUDA takes 63 bits
-        options = {"generator": self._generator, "device": self._device}
-        return {
-            name: torch.randn(draw.shape, **options) if draw.normal else torch.rand(draw.shape, **options)
-            for name, draw in draws.items()
-        }
+        return {name: self._tensor(draw) for name, draw in draws.items()}
+
+    def _tensor(self, draw: Draw) -> Tensor:
+        make = torch.randn if draw.normal else torch.rand
+        return make(draw.shape, generator=self._generator, device=self._device)

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+
+from agent.files import sync
 
 EVALUATION_COLUMNS = ("agent_step", "env_frame", "episode", "return", "length", "success", "seed")
 
@@ -23,7 +27,7 @@ class Records:
     def __init__(self, directory: Path, frames_per_step: int):
         self._frames_per_step = frames_per_step
         self.metrics_path, self.evaluations_path = directory / "metrics.jsonl", directory / "evaluations.csv"
-        self._board = SummaryWriter(str(directory / "tensorboard"))
+        self._board = Board(directory / "tensorboard")
         self._pending: list[Tensor] = []
         self._names: tuple[str, ...] = ()
         self._episodes: dict[str, list[float]] = {}
@@ -43,7 +47,7 @@ class Records:
         return torch.stack(self._pending).cpu() if self._pending else None
 
     def write(self, agent_step: int, updates: int, extra: Mapping[str, float]) -> dict[str, float]:
-        """One line of metrics.jsonl: means since the last; skipped updates are counted. Returns the line."""
+        """One line of metrics.jsonl: means since the last, of what was finite. Returns the line."""
         line: dict[str, Any] = {
             "agent_step": agent_step,
             "env_frame": agent_step * self._frames_per_step,
@@ -51,27 +55,27 @@ class Records:
         }
         means = {key: sum(values) / len(values) for key, values in self._episodes.items()}
         if (noted := self.pending_updates()) is not None:
-            means |= dict(zip(self._names, noted.nanmean(0).tolist(), strict=True))
+            finite = noted.where(noted.isfinite(), torch.nan).nanmean(0)
+            means |= dict(zip(self._names, finite.tolist(), strict=True))
         line |= {key: value for key, value in means.items() if value == value} | dict(extra)  # NaN is no JSON
         with self.metrics_path.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        for key, value in line.items():
-            self._board.add_scalar(key, value, line["env_frame"], time.time())
+        self._board.add(line, line["env_frame"])
         self._pending.clear()
         self._episodes.clear()
         return line
 
     def write_evaluation(self, rows: list[dict[str, Any]]) -> None:
         append_rows(self.evaluations_path, rows)
-        for key in ("return", "length", "success"):
-            values = [float(row[key]) for row in rows if row[key] != ""]
-            if values:
-                self._board.add_scalar(f"evaluation/{key}", sum(values) / len(values), rows[0]["env_frame"])
-        self._board.flush()
+        values = {key: [float(row[key]) for row in rows if row[key] != ""] for key in ("return", "length", "success")}
+        means = {f"evaluation/{key}": sum(found) / len(found) for key, found in values.items() if found}
+        self._board.add(means, rows[0]["env_frame"])
 
     def positions(self) -> dict[str, int]:
-        """The files' sizes in bytes."""
+        """The files' sizes in bytes; that much of them is on the disk then."""
         paths = {"metrics": self.metrics_path, "evaluations": self.evaluations_path}
+        for path in filter(Path.exists, paths.values()):
+            sync(path)
         return {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
 
     def rewind(self, positions: Mapping[str, int]) -> None:
@@ -96,6 +100,24 @@ class Records:
 
     def close(self) -> None:
         self._board.close()
+
+
+class Board:
+    """TensorBoard events, written as they come: the usual writer's thread cannot say that a disk is full."""
+
+    def __init__(self, directory: Path):
+        directory.mkdir(parents=True, exist_ok=True)
+        self._file = (directory / f"events.out.tfevents.{time.time_ns()}").open("wb", buffering=0)
+        self._records = RecordWriter(self._file)
+        self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+
+    def add(self, scalars: Mapping[str, float], env_frame: int) -> None:
+        values = [Summary.Value(tag=key, simple_value=value) for key, value in scalars.items()]
+        event = Event(wall_time=time.time(), step=env_frame, summary=Summary(value=values))
+        self._records.write(event.SerializeToString())
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.files import replaced
+from agent.files import replaced, save_arrays
 from agent.noise import stream_rng
 from agent.settings import Batch as BatchSettings
 from agent.settings import Replay as ReplaySettings
@@ -73,7 +73,7 @@ class Replay:
         self._ongoing.clear()
         if self._settings.unit == "windows" or _steps(episode) >= self._settings.min_length:
             with replaced(self._path(number)) as temporary:
-                np.savez(temporary, allow_pickle=False, **episode)
+                save_arrays(temporary, episode)
             self._episodes[number] = episode
             self._evict()
         elif self._count >= UNUSABLE and not self._episodes:

@@ -60,12 +60,13 @@ class RSSM(nn.Module):
 
     def initial(self, batch: int) -> State:
         """The state before an episode's first step: zeros, or a learned one whose latents are the prior's mode."""
-        zeros = torch.zeros(batch, self.stoch, self.classes, device=self.img_dist.weight.device)
+        device = self.img_dist.weight.device
+        stoch, logit = (torch.zeros(batch, self.stoch, self.classes, device=device) for _ in range(2))
         if not self.settings.learned_initial:
-            return State(zeros.new_zeros(batch, self.deter), zeros, zeros)
+            return State(torch.zeros(batch, self.deter, device=device), stoch, logit)
         deter = torch.tanh(self.first)
         stoch = self.distribution(self.prior_logits(deter)).mode
-        return State(deter.expand(batch, -1), stoch.expand(batch, -1, -1), zeros)
+        return State(deter.expand(batch, -1), stoch.expand(batch, -1, -1), logit)
 
     def observe(self, embed: Tensor, action: Tensor, is_first: Tensor, carry: State, u: Tensor) -> tuple[State, Tensor]:
         """Posterior states (B, T, ...) and prior logits (B, T, S, K) along a sequence.
@@ -139,7 +140,7 @@ def kl_losses(posterior: Tensor, prior: Tensor, settings: BalancedKL | SeparateK
 
 
 def balanced_kl(representation: Tensor, dynamics: Tensor, settings: BalancedKL) -> dict[str, Tensor]:
-    """One scalar: (1 - balance) * max(representation, free) + balance * max(dynamics, free), each a mean over the batch.
+    """One scalar: (1 - balance) * max(representation, free) + balance * max(dynamics, free), both of them means.
 
     Averaged over the batch before it is clipped, so that below `free` nats no step has a gradient (torch code).
     """

@@ -28,21 +28,31 @@ class RunDirectory:
         """Whether every result is there; provenance.json comes last."""
         return all((self.path / name).exists() for name in RESULTS)
 
-    def claim(self, config: RunConfig, seed: int) -> None:
-        """Make the directory, or check that it belongs to these settings. Raises UserError."""
+    def check(self, config: RunConfig, seed: int) -> None:
+        """Check that the directory belongs to these settings, or to none yet. Raises UserError."""
         stored = next((p for p in (self.path / "config.yaml", self.live / "config.yaml") if p.exists()), None)
-        wanted = describe(config, seed)
-        if stored is not None and (differing := _differences(yaml.safe_load(stored.read_text()), wanted)):
+        if stored is None or self._never_began:
+            return
+        if differing := _differences(yaml.safe_load(stored.read_text()), describe(config, seed)):
             raise UserError(
                 f"run directory {self.path} belongs to another configuration: {'; '.join(differing[:5])} "
                 f"(stored in {stored}). Give another --run-dir, or remove this one to start anew."
             )
+
+    def claim(self, config: RunConfig, seed: int) -> None:
+        """Make the directory, for these settings. Raises UserError if it cannot be written."""
         try:
             self.live.mkdir(parents=True, exist_ok=True)
-            if stored is None:
-                write_text(self.live / "config.yaml", yaml.safe_dump(wanted, sort_keys=False))
+            text = yaml.safe_dump(describe(config, seed), sort_keys=False)
+            if not (self.live / "config.yaml").exists() or self._never_began:
+                write_text(self.live / "config.yaml", text)
         except OSError as error:
             raise UserError(f"cannot write the run directory {self.path}: {error}") from None
+
+    @property
+    def _never_began(self) -> bool:
+        """Whether a user's mistake ended the only attempts before the first checkpoint: another may take the place."""
+        return self._failure.exists() and not (self.live / "state").exists()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -59,15 +69,17 @@ class RunDirectory:
         (self.live / "policy.safetensors").write_bytes(policy)
         (self.live / "evaluations.csv").touch()
         (self.live / "metrics.jsonl").touch()
-        (self.live / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
-        for name in RESULTS:
+        for name in RESULTS[:-1]:
             sync(self.live / name)
+        write_text(self.live / RESULTS[-1], json.dumps(provenance, indent=2) + "\n")
         self.move_results()
 
     def move_results(self) -> None:
         """The last part of `finish`, which can be done again if it was cut short."""
         for name in (*KEPT_BESIDE, *RESULTS):
             if (self.live / name).exists():
+                if (self.path / name).is_dir():  # of a run whose results were removed; a file is replaced
+                    shutil.rmtree(self.path / name)
                 (self.live / name).rename(self.path / name)
         sync(self.path)
         shutil.rmtree(self.live)

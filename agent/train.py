@@ -61,7 +61,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> int:
     args = parse(arguments)
-    return commands.exit_code(functools.partial(_main, args))
+    return commands.exit_code(functools.partial(_main, args), args.run_dir)
 
 
 def _main(args: argparse.Namespace) -> int:
@@ -71,32 +71,32 @@ def _main(args: argparse.Namespace) -> int:
     if args.show:
         print(config.model_dump_json(indent=2))
         return commands.FINISHED
+    device = commands.pick_device(args.device)
     run = RunDirectory(args.run_dir)
-    run.claim(config, args.seed)
+    run.check(config, args.seed)
     if run.finished and not run.nearly_finished:
-        run.live.rmdir()
         print(f"{args.run_dir} is finished already")
         return commands.FINISHED
+    run.claim(config, args.seed)
     with run.locked():
-        return _train_or_note_failure(args, config, run)
+        return _train_or_note_failure(args, config, run, device)
 
 
-def _train_or_note_failure(args: argparse.Namespace, config: RunConfig, run: RunDirectory) -> int:
+def _train_or_note_failure(args: argparse.Namespace, config: RunConfig, run: RunDirectory, device: torch.device) -> int:
     if args.attempt > 1 and (failure := run.permanent_failure()):
         raise UserError(failure)
     run.forget_failure()
     try:
-        return _train(args, config, run)
+        return _train(args, config, run, device)
     except UserError as error:
         run.note_failure(str(error))
         raise
 
 
-def _train(args: argparse.Namespace, config: RunConfig, run: RunDirectory) -> int:
+def _train(args: argparse.Namespace, config: RunConfig, run: RunDirectory, device: torch.device) -> int:
     if run.nearly_finished:
         run.move_results()
         return commands.FINISHED
-    device = commands.pick_device(args.device)
     commands.set_threads(config)
     commands.start_log(run.live / "train.log")
     log.info("%s/%s %s %s seed %d on %s", args.benchmark, args.task, args.method, args.variant, args.seed, device)

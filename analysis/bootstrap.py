@@ -68,8 +68,9 @@ def joint_interval(
     seed: int = 0,
 ) -> Interval:
     """Interval of a statistic of several independent matrices (runs, tasks), each resampled on its own."""
-    # Sorted, because the draws pick runs by position and the order of seeds carries no meaning.
-    sorted_ = [np.sort(np.asarray(m, float), axis=0) for m in matrices]
+    # Sorted, because the draws pick runs by position and the order of seeds carries no meaning; in C order, because
+    # sums round by the layout in memory.
+    sorted_ = [np.sort(np.array(m, float, order="C"), axis=0) for m in matrices]
     value = float(statistic(*sorted_))
     runs = min(m.shape[0] for m in sorted_)
     if runs < 2:

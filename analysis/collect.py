@@ -55,22 +55,30 @@ def _provenance(run: Run) -> pd.DataFrame:
 
 
 def _check_alike(found: Sequence[Run]) -> None:
-    """Runs in one figure share benchmark and variant; those of a task are evaluated at the same steps."""
-    first = found[0]
-    steps: dict[str, tuple[Run, list[int]]] = {}
+    """Runs in one figure share what must be the same for their numbers to be put together."""
+    _check_same(found, lambda run: "", lambda run: f"the benchmark {run.name.benchmark}")
+    _check_same(found, lambda run: "", lambda run: f"the variant {run.name.variant}")
+    _check_same(
+        found,
+        lambda run: f"{run.name.task} {run.name.method}",
+        lambda run: f"settings with the digest {run.config['digest'][:12]}",
+    )
+    _check_same(
+        found,
+        lambda run: run.name.task,
+        lambda run: f"evaluations at the agent steps {run.evaluations['agent_step'].unique().tolist()}",
+    )
+
+
+def _check_same(found: Sequence[Run], group: Callable[[Run], str], feature: Callable[[Run], str]) -> None:
+    """InputError unless all runs of a group have the same feature, given as words that follow `has`."""
+    first: dict[str, Run] = {}
     for run in found:
-        for key in ("benchmark", "variant"):
-            if getattr(run.name, key) != getattr(first.name, key):
-                raise InputError(
-                    f"{run.directory} has the {key} {getattr(run.name, key)}, {first.directory} has "
-                    f"{getattr(first.name, key)}: unlike runs never share a figure"
-                )
-        its = sorted(run.evaluations["agent_step"].unique())
-        other, theirs = steps.setdefault(run.name.task, (run, its))
-        if its != theirs:
+        other = first.setdefault(group(run), run)
+        if feature(run) != feature(other):
             raise InputError(
-                f"{run.directory} is evaluated at the agent steps {its}, {other.directory} at {theirs}: "
-                "runs of a task must share them; train with one configuration"
+                f"{run.directory} has {feature(run)}, {other.directory} has {feature(other)}: unlike runs never "
+                "share a figure; remove the one that is out of date and train it again"
             )
 
 

@@ -1,5 +1,6 @@
 """A finished run is read strictly: whatever a killed, edited or mixed-up run leaves behind is refused by name."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -106,8 +107,19 @@ def test_unlike_runs_never_share_a_figure(tmp_path: Path) -> None:
 def test_runs_evaluated_at_other_steps_are_refused(tmp_path: Path) -> None:
     ours = runs.load(write_run(tmp_path, PONG))
     longer = RunName("atari100k", "pong", "dreamerv2", "quickstart", 0)
-    with pytest.raises(InputError, match="dreamerv2/quickstart/seed_0 is evaluated at the agent steps"):
+    with pytest.raises(
+        InputError, match=r"dreamerv2/quickstart/seed_0 has evaluations at the agent steps \[400, .*, 2000\]"
+    ):
         collect.collect([ours, runs.load(write_run(tmp_path, longer, variant_steps=2000))])
+
+
+def test_seeds_of_other_settings_are_refused(tmp_path: Path) -> None:
+    ours = runs.load(write_run(tmp_path, PONG))
+    other = write_run(tmp_path, dataclasses.replace(PONG, seed=1))
+    for name in ("config.yaml", "provenance.json"):
+        replaced(name, ours.config["digest"], "f" * 64)(other)
+    with pytest.raises(InputError, match="settings with the digest ffffffffffff"):
+        collect.collect([ours, runs.load(other)])
 
 
 def test_a_run_in_the_wrong_place_is_refused(run: Path, tmp_path: Path) -> None:

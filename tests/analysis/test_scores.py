@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -17,11 +17,13 @@ matrices = arrays(
 )
 
 
+@settings(deadline=None)
 @given(matrices)
 def test_iqm_is_scipys_trimmed_mean(m):
     assert scores.iqm(m) == pytest.approx(stats.trim_mean(m, 0.25, axis=None), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(matrices, st.sampled_from(STATISTICS))
 def test_a_batch_gives_each_matrix_its_own_value(m, statistic):
     batch = np.stack([m, m + 1, -m])
@@ -53,12 +55,14 @@ def test_a_normaliser_without_scale_is_refused():
         scores.normalise([[1.0]], [3.0], [3.0])
 
 
+@settings(deadline=None)
 @given(st.floats(-10, 10), st.sampled_from(STATISTICS))
 def test_a_constant_matrix_has_a_zero_width_interval(value, statistic):
     found = bootstrap.interval(np.full((5, 3), value), statistic, replicates=50)
     assert found.low == found.value == found.high
 
 
+@settings(deadline=None)
 @given(matrices, st.sampled_from(STATISTICS), st.randoms(use_true_random=False))
 def test_permuting_the_seeds_of_a_task_changes_nothing(m, statistic, random):
     permuted = np.array([random.sample(list(column), len(column)) for column in m.T]).T

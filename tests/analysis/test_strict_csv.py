@@ -1,7 +1,7 @@
 """Strict reading: every way in which a table can be damaged is refused by file, line and name."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import strict_csv
@@ -54,6 +54,7 @@ def test_a_missing_or_binary_file_is_refused(tmp_path):
         strict_csv.read(tmp_path / "evaluations.csv", COLUMNS, ["task"])
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 9), st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([0, 1, None])),

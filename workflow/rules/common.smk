@@ -42,6 +42,7 @@ RUN_FILES = [
     "metrics.jsonl",
     "evaluations.csv",
     "provenance.json",
+    "policy.safetensors",
     "final_evaluations.csv",
     "videos",
 ]
@@ -82,12 +83,17 @@ def problem_of(experiment):
 
 def results_trouble():
     """Why nothing can be written to the results, found before hours of work are lost to it; or None."""
-    where = Path("results") if Path("results").exists() else Path.cwd()
-    disk = os.statvfs(where)
-    if not os.access(where, os.W_OK):
-        return f"{where.resolve()} cannot be written: make it writable, or work elsewhere with --directory"
+    there = [
+        path
+        for path in (Path("results/runs"), Path("results"), Path.cwd())
+        if path.exists()
+    ]
+    for path in there:
+        if not os.access(path, os.W_OK):
+            return f"{path.resolve()} cannot be written: make it writable, or work elsewhere with --directory"
+    disk = os.statvfs(there[0])
     if disk.f_bavail * disk.f_frsize < 16 * 2**20:
-        return f"{where.resolve()} is on a full disk, less than 16 MiB are free: make room and run again"
+        return f"{there[0].resolve()} is on a full disk, less than 16 MiB are free: make room and run again"
 
 
 def stop(message):
