@@ -50,6 +50,11 @@ class Agent(nn.Module):
         }
         return self
 
+    def policy_state(self) -> dict[str, Tensor]:
+        """The part of `state_dict` that acting needs, on the CPU: encoder, RSSM and actor."""
+        wanted = ("world_model.encoder.", "world_model.rssm.", "behavior.actor_net.")
+        return {name: x.cpu().contiguous() for name, x in self.state_dict().items() if name.startswith(wanted)}
+
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device

@@ -52,10 +52,15 @@ def resolve(benchmark: str, task: str, method: str, variant: str, overrides: Seq
     for source, layer in _layers(benchmark, task, method, variant, overrides):
         _merge(merged, layer, source, origin)
     merged |= {"benchmark": benchmark, "task": task, "method": method, "variant": variant}
+    return checked(merged, origin)
+
+
+def checked(tree: Tree, origin: Mapping[str, str]) -> RunConfig:
+    """The settings in `tree`; `origin` says where a key's value is from. Raises UserError for what is wrong in it."""
     try:
-        return RunConfig.model_validate(merged)
+        return RunConfig.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(e, merged, origin) for e in error.errors()]
+        lines = [_explain(e, tree, origin) for e in error.errors()]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 

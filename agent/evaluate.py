@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from agent import commands
 from agent.agent import Agent
+from agent.config import checked
 from agent.driver import Driver
 from agent.files import replaced
 from agent.noise import Noise
@@ -49,7 +51,7 @@ def _main(args: argparse.Namespace) -> int:
     env = commands.environment(config, seed, "final_evaluation")
     try:
         agent = Agent(config, env.observation_space, env.action_space).to(device)  # type: ignore[arg-type]
-        agent.load_state_dict(load_file(args.run_dir / "policy.safetensors", device=str(device)), strict=False)
+        load_policy(agent, args.run_dir / "policy.safetensors")
         film = Film(args.videos)
         rows = evaluate(
             Driver(env, agent.kind, seed, "final_evaluation_episode"),
@@ -94,7 +96,20 @@ def load_config(path: Path) -> tuple[RunConfig, int]:
     stored: dict[str, Any] = yaml.safe_load(path.read_text())
     seed = stored.pop("seed")
     stored.pop("digest")
-    return RunConfig.model_validate(stored), seed
+    return checked(stored, dict.fromkeys(stored, str(path))), seed
+
+
+def load_policy(agent: Agent, path: Path) -> None:
+    """Give the agent a trained policy. Raises UserError if the file does not hold every parameter that acting needs."""
+    try:
+        tensors = load_file(path, device=str(agent.device))
+        if differing := sorted(set(tensors) ^ set(agent.policy_state())):
+            raise ValueError(f"missing or unknown: {', '.join(differing)}")
+        agent.load_state_dict(tensors, strict=False)  # what acting does not need stays as it is
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{path} is not the policy of this run ({error}): remove the run directory and train it again"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -109,17 +109,10 @@ def _train(args: argparse.Namespace, config: RunConfig, run: RunDirectory, devic
     finally:
         loop.close()
     run.finish(
-        save(policy_tensors(loop)), {**_identity(args, config), **_measured(loop, started), **provenance(device)}
+        save(loop.agent.policy_state()), {**_identity(args, config), **_measured(loop, started), **provenance(device)}
     )
     print(f"finished: {args.run_dir}")
     return commands.FINISHED
-
-
-def policy_tensors(loop: Loop) -> dict[str, torch.Tensor]:
-    """What acting needs, on the CPU: encoder, RSSM and actor."""
-    wanted = ("world_model.encoder.", "world_model.rssm.", "behavior.actor_net.")
-    state = loop.agent.state_dict()
-    return {name: value.cpu().contiguous() for name, value in state.items() if name.startswith(wanted)}
 
 
 def stop_on_signal() -> Callable[[], bool]:

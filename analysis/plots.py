@@ -53,17 +53,14 @@ def curves(table: pd.DataFrame) -> Figure:
 
 
 def coefficients(table: pd.DataFrame) -> Figure:
-    """Weight of each harmonised loss, one panel for each task and method: mean and range over seeds, log scale."""
+    """Weight of each harmonised loss, one panel for each task and method: mean and range over seeds."""
     losses = list(dict.fromkeys(table["loss"]))
 
     def draw(axes: Axes, rows: pd.DataFrame) -> None:
         for i, loss in enumerate(losses):
             weights = rows[rows["loss"] == loss].groupby("env_frame")["weight"].agg(["mean", "min", "max"])
             _line(axes, i, loss, weights.index, weights["mean"], weights["min"], weights["max"])
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=_subdivisions(rows["weight"])))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        _scale_of_ratios(axes, rows["weight"])
         axes.set_ylabel("Loss weight 1/σ")
 
     return _panels(table, ["task", "method"], draw)
@@ -100,10 +97,18 @@ def _line(
         axes.fill_between(np.asarray(x), low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _subdivisions(values: pd.Series) -> tuple[float, ...]:
-    """Where a logarithmic axis has ticks within a decade, so that a narrow range has some too."""
+def _scale_of_ratios(axes: Axes, values: pd.Series) -> None:
+    """A logarithmic y axis with ticks enough to read it; linear where the range would hold hardly one."""
     decades = math.log10(values.max() / values.min())
-    return (1,) if decades > 2 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 6, 8)
+    if decades < math.log10(2):
+        axes.ticklabel_format(axis="y", useOffset=False)
+        return
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(
+        LogLocator(subs=(1,) if decades > 2 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 5, 7))
+    )
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _sentence(text: str) -> str:
