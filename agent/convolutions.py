@@ -59,7 +59,8 @@ class PlainDecoder(nn.Module):
     def _grow_pixel(self, x: Tensor) -> Tensor:
         """The first transposed convolution, of one pixel (N, C): a matrix product is several times faster."""
         weight, bias = self.conv[0].weight, self.conv[0].bias
-        assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
+        assert isinstance(weight, Tensor)
+        assert isinstance(bias, Tensor)
         out = (x @ weight.flatten(1)).unflatten(1, weight.shape[1:]) + bias[:, None, None]  # (N, D, k, k)
         return out.contiguous(memory_format=torch.channels_last)
 

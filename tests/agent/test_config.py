@@ -156,7 +156,7 @@ def test_a_missing_key_is_told(files):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("methods/new.yaml", "extends: dreamerv5", "unknown method 'dreamerv5'. Did you mean 'dreamerv2"),
+        ("methods/new.yaml", "extends: dreamer_v2", "unknown method 'dreamer_v2'. Did you mean 'dreamerv2"),
         ("methods/new.yaml", "{extends: dreamerv2, world_modle: {}}", r"unknown key 'world_modle'.*methods/new\.yaml"),
         ("methods/new.yaml", "{extends: dreamerv2", r"methods/new\.yaml is not valid YAML"),
         ("methods/new.yaml", "", r"methods/new\.yaml .*keys and values"),
