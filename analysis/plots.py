@@ -13,6 +13,7 @@ matplotlib.use("Agg")  # before pyplot: no display is needed
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
@@ -21,18 +22,16 @@ from analysis import errors
 from analysis.errors import InputError
 from analysis.files import replacing
 
-# Okabe and Ito's colours, told apart by colour-blind readers; the line styles help in grey print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Told apart by colour-blind readers; the line styles help in grey print.
+COLOURS = seaborn.color_palette("colorblind")
 STYLES = ("-", "--", "-.", ":")
 COLUMNS = 3
 PANEL = (3.1, 2.4)  # inches
 SETTINGS: Any = {  # of matplotlib
+    **seaborn.axes_style("whitegrid"),
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e5e5",
-    "axes.axisbelow": True,
     "legend.frameon": False,
     "svg.hashsalt": "harmonydream",  # equal data give equal files
 }
