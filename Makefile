@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 READY := $(VENV)/.ready
 UV ?= uv
 TORCH ?= $(if $(wildcard /dev/nvidia0),cuda,cpu)
-# SHA-256 of the CPU-only build of torch 2.13.0 for Python 3.11 on Linux x86-64, which the index of public wheels does not list.
+# SHA-256 of a CPU-only build of torch 2.13.0 (Python 3.11, Linux, x86-64), which the public index does not list.
 TORCH_CPU_SHA256 := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 
 .DEFAULT_GOAL := run
@@ -33,10 +33,16 @@ test: $(READY)  ## the tests that any machine passes in ten minutes
 test-learning: $(READY)  ## train until the agent has visibly learnt (5 minutes on 2 cores)
 	$(BIN)/python -m pytest -m learning
 
+test-report: $(READY)  ## open the report in headless Chromium and compile its LaTeX tables (both must be installed)
+	@command -v chromium >/dev/null && command -v pdflatex >/dev/null || \
+	  { echo "error: this needs Chromium and LaTeX: sudo apt-get install chromium texlive-latex-recommended" >&2; exit 2; }
+	$(BIN)/python -m pytest tests/analysis/test_browser.py tests/analysis/test_report.py
+
 lint: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
 lock:  ## resolve pyproject.toml again into requirements/*.txt (needs uv)
@@ -52,4 +58,4 @@ lock:  ## resolve pyproject.toml again into requirements/*.txt (needs uv)
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: run setup test test-learning lint lock help
+.PHONY: run setup test test-learning test-report lint lock help
