@@ -48,7 +48,7 @@ def _box(space: gymnasium.spaces.Box, policy: Policy) -> ActionKind:
         noise=size,
         normal=policy.continuous == "normal",
         distribution=CONTINUOUS[policy.continuous],
-        to_env=lambda action: action.astype(np.float32),
+        to_env=lambda action: action.clip(-1, 1).astype(np.float32),  # a normal's tails, which replay keeps
         random=lambda rng: rng.uniform(-1, 1, size).astype(np.float32),
         continuous=True,
     )

@@ -156,6 +156,7 @@ def observation_shapes(space: gymnasium.spaces.Dict) -> dict[str, tuple[int, ...
         raise UserError(f"observation space has no key 'image', only {', '.join(space.spaces)}")
     shapes: dict[str, tuple[int, ...]] = {}
     for key, box in space.spaces.items():
-        assert box.shape is not None
+        if not isinstance(box, gymnasium.spaces.Box) or len(box.shape) != (3 if key == "image" else 1):
+            raise UserError(f"observation key {key!r} is {box}, but must be a Box, image (H, W, C) and all else (N,)")
         shapes[key] = (box.shape[2], *box.shape[:2]) if key == "image" else tuple(box.shape)
     return shapes

@@ -163,7 +163,9 @@ class ReturnScale(nn.Module):
     @torch.no_grad()
     def forward(self, returns: Tensor) -> tuple[Tensor, Tensor]:
         """Update with returns of any shape; offset (the low percentile) and scale (their distance, at least 1)."""
-        self.values.lerp_(torch.quantile(returns.float().flatten(), self._quantiles), 1 - self._decay)
+        found = torch.quantile(returns.float().flatten(), self._quantiles)
+        found = torch.where(found.isfinite(), found, self.values)  # an update that is skipped leaves no trace
+        self.values.lerp_(found, 1 - self._decay)
         low, high = self.values.clone()
         return low, (high - low).clamp_min(1.0)
 

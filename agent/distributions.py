@@ -122,15 +122,14 @@ class OneHot:
 
     @property
     def mode(self) -> Tensor:
-        return F.one_hot(self.logits.argmax(-1), self.logits.shape[-1]).to(self.logits.dtype)
+        return _one_hot(self.logits.argmax(-1), self.logits)
 
     def sample(self, u: Tensor) -> Tensor:
         """Invert the CDF at `u` in [0, 1), shape (...): the class k with cdf(k - 1) <= u < cdf(k), one-hot (..., K)."""
         probs = self.probs
         below = (probs.detach().cumsum(-1) <= u.unsqueeze(-1)).sum(-1)
         index = below.clamp(max=probs.shape[-1] - 1)  # rounding can leave the last cdf below u
-        one_hot = torch.zeros_like(probs).scatter_(-1, index.unsqueeze(-1), 1.0)
-        return one_hot + (probs - probs.detach())
+        return _one_hot(index, probs) + (probs - probs.detach())
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.logits.gather(-1, value.argmax(-1, keepdim=True)).squeeze(-1)
@@ -141,6 +140,11 @@ class OneHot:
     def kl(self, other: "OneHot") -> Tensor:
         """KL(self || other), shape (...)."""
         return (self.probs * (self.logits - other.logits)).sum(-1)
+
+
+def _one_hot(index: Tensor, like: Tensor) -> Tensor:
+    """Index (...) as one-hot vectors of the shape (..., K) of `like`; torch's own looks at the index first."""
+    return torch.zeros_like(like).scatter_(-1, index.unsqueeze(-1), 1.0)
 
 
 def unimix(logits: Tensor, fraction: float) -> Tensor:
@@ -194,7 +198,9 @@ class TruncatedNormal:
         """Invert the CDF at `u` in [0, 1), shape (..., A); differentiable in mean and std."""
         eps = torch.finfo(u.dtype).eps
         quantile = self._cdf_low + u.clamp(eps, 1 - eps) * self._mass
-        sample = math.sqrt(2) * torch.erfinv(2 * quantile - 1) * self.std + self.mean
+        # Rounding can take it to the ends, where the inverse is infinite.
+        signed = (2 * quantile - 1).clamp(eps - 1, 1 - eps)
+        sample = math.sqrt(2) * torch.erfinv(signed) * self.std + self.mean
         clipped = sample.clamp(-1 + self.CLIP, 1 - self.CLIP)
         return sample + (clipped - sample).detach()
 

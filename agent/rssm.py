@@ -111,18 +111,17 @@ class RSSM(nn.Module):
     def _posterior(
         self, state: State, start: State, action: Tensor, embedded: Tensor, is_first: Tensor, u: Tensor
     ) -> State:
-        state = self._begin_where(is_first, state, start)
-        deter = self._deterministic(state, action * (1.0 - is_first).unsqueeze(-1))
+        first = is_first.bool().unsqueeze(-1)  # (B, 1)
+        deter = self._deterministic(self._begin_where(first, state, start), action.masked_fill(first, 0.0))
         joint = embedded + F.linear(deter, self.obs_out.weight[:, : self.deter])
         logit = self._logits(self.obs_dist, self._act(self.obs_out_norm(joint)))
         return State(deter, self.distribution(logit).sample(u), logit)
 
-    def _begin_where(self, is_first: Tensor, state: State, start: State) -> State:
-        first = is_first.unsqueeze(-1)  # (B, 1)
-        deter, stoch = state.deter * (1.0 - first), state.stoch * (1.0 - first.unsqueeze(-1))
-        if self.settings.learned_initial:
-            deter, stoch = deter + start.deter * first, stoch + start.stoch * first.unsqueeze(-1)
-        return State(deter, stoch, state.logit)
+    @staticmethod
+    def _begin_where(first: Tensor, state: State, start: State) -> State:
+        """The start where `first` (B, 1): chosen, not weighed, so that a state that is not finite ends there, too."""
+        deter = torch.where(first, start.deter, state.deter)
+        return State(deter, torch.where(first.unsqueeze(-1), start.stoch, state.stoch), state.logit)
 
     def _deterministic(self, state: State, action: Tensor) -> Tensor:
         x = self.img_in(torch.cat([state.stoch.flatten(-2), action], -1))

@@ -191,6 +191,7 @@ class Evaluation(Settings):
     every: Positive
     episodes: Positive
     action: Literal["mode", "sample"]
+    initial: bool
     from_start: bool
 
 

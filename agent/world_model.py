@@ -58,17 +58,17 @@ class WorldModel(nn.Module):
         self.objective = Objective(keys, settings.harmonizer, settings.loss_scales)
 
     def preprocess(self, batch: Batch) -> dict[str, Tensor]:
-        """Images to [-0.5, 0.5], transformed rewards, and the discount head's target.
+        """Everything to float32, images to [-0.5, 0.5], transformed rewards, and the discount head's target.
 
         That is gamma * (1 - is_terminal), or 1 - is_terminal with `hard_continues`.
         """
-        out = dict(batch)
-        out["image"] = batch["image"].float() / 255 - 0.5
+        out = {key: value.float() for key, value in batch.items()}
+        out["image"] = out["image"] / 255 - 0.5
         if "reward" in batch:
-            out["reward"] = transform_reward(batch["reward"], self.settings.reward_transform)
+            out["reward"] = transform_reward(out["reward"], self.settings.reward_transform)
         if "is_terminal" in batch:
             gamma = 1.0 if self.settings.hard_continues else self.settings.discount
-            out["discount"] = gamma * (1 - batch["is_terminal"].float())
+            out["discount"] = gamma * (1 - out["is_terminal"])
         return out
 
     def loss(self, batch: Batch, carry: State, u: Tensor) -> Outputs:
@@ -137,8 +137,11 @@ def scalar_head(features: int, settings: HeadSettings, layers: Layers) -> MLP:
 
 
 def predict_scalar(head: nn.Module, output: str, features: Tensor) -> Prediction:
-    """The distribution of a `scalar_head` at features (..., F); its batch shape is (...)."""
-    out = head(features)["out"]
+    """The distribution of a `scalar_head` at features (..., F); its batch shape is (...).
+
+    It is in float32 whatever the precision of the network: returns are sums of many of its values.
+    """
+    out = head(features)["out"].float()
     return TwoHot(out) if output == "two_hot" else SCALARS[output](out.squeeze(-1))
 
 
