@@ -3,14 +3,10 @@
 "Traceback" in a message counts as a failure throughout: what goes wrong here is no fault of the program.
 """
 
-import contextlib
-import ctypes
 import json
-import os
 import re
 import resource
 import shutil
-import subprocess
 
 import pytest
 import yaml
@@ -211,88 +207,6 @@ def test_a_directory_in_use_is_refused_and_its_run_left_alone(tmp_path, capsys):
     assert run.permanent_failure() is None
 
 
-def without_privileges():
-    """Root may write anywhere; take from the process to come what allows it."""
-    if os.geteuid() == 0:
-        drop_from_bounding_set, may_override = 24, (1, 2)  # PR_CAPBSET_DROP; CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        for capability in may_override:
-            if ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0):
-                raise OSError("cannot drop capabilities")
-
-
-@pytest.mark.parametrize("existing", [False, True])
-def test_a_read_only_results_directory_is_told(tmp_path, existing):
-    directory = tmp_path / "run" if existing else tmp_path / "results" / "run"
-    directory.parent.mkdir(exist_ok=True)
-    if existing:
-        directory.mkdir()
-    closed = directory if existing else directory.parent
-    closed.chmod(0o555)
-    try:
-        done = command("agent.train", *arguments(directory), preexec_fn=without_privileges)
-    except subprocess.SubprocessError:
-        pytest.skip("this machine's root cannot do without its privileges")
-    finally:
-        closed.chmod(0o755)
-    assert failed_with_a_message(done, 2), done.stderr
-    assert f"cannot write the run directory {directory}: " in done.stderr
-    assert "Permission denied" in done.stderr
-    assert list(closed.iterdir()) == []
-
-
-def test_a_finished_run_in_a_read_only_directory_is_finished(finished, tmp_path, capsys):
-    shutil.copytree(finished, tmp_path / "run")
-    (tmp_path / "run").chmod(0o555)
-    try:
-        done = command("agent.train", *arguments(tmp_path / "run"), preexec_fn=without_privileges)
-    except subprocess.SubprocessError:
-        pytest.skip("this machine's root cannot do without its privileges")
-    finally:
-        (tmp_path / "run").chmod(0o755)
-    assert done.returncode == 0, done.stderr
-
-
-def test_files_that_cannot_grow_end_a_run_with_a_message_and_it_starts_again(finished, tmp_path):
-    done = train(tmp_path, largest_file=100_000)  # enough for an episode, not for a checkpoint
-    assert failed_with_a_message(done, 1), done.stderr
-    assert "File too large" in done.stderr
-    assert f"{tmp_path}" in done.stderr
-    assert "run the same command again" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
-    assert train(tmp_path).returncode == 0
-    assert outcome(tmp_path) == outcome(finished)
-
-
-@contextlib.contextmanager
-def small_disk(path, size):
-    path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("only root can mount a small disk")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
-
-
-def test_a_run_goes_on_after_the_disk_was_full(finished, tmp_path):
-    with small_disk(tmp_path / "disk", "8m") as disk:
-        assert train(disk / "run", misbehave="SIGKILL:135").returncode == -9
-        with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
-            for _ in range(10_000):
-                filler.write(bytes(1024))
-        for _ in range(2):
-            done = train(disk / "run")
-            assert failed_with_a_message(done, 1), done.stderr
-            assert f"{disk}" in done.stderr
-            assert "No space left on device" in done.stderr
-            assert [path.name for path in (disk / "run").iterdir()] == ["checkpoint"]
-            os.truncate(disk / "filler", (disk / "filler").stat().st_size - 3 * 4096)  # room to fail a little later
-        (disk / "filler").unlink()
-        assert train(disk / "run").returncode == 0
-        assert outcome(disk / "run") == outcome(finished)
-
-
 def test_results_are_not_taken_for_whole_when_the_last_of_them_is_not(tmp_path):
     run = RunDirectory(tmp_path)
     run.live.mkdir()
@@ -317,30 +231,6 @@ def test_results_whose_move_was_cut_short_are_moved_by_the_next_command(finished
     assert done.returncode == 0, done.stderr
     assert outcome(tmp_path) == outcome(finished)
     assert not live.exists()
-
-
-@pytest.mark.parametrize("how", ["crashes", "hangs"])
-def test_an_environment_that_fails_is_started_again_and_counted(tmp_path, how):
-    done = train(tmp_path, "--set", "evaluation.episodes=1", misbehave=f"{how}:110")
-    assert done.returncode == 0, done.stderr
-    assert "restart 1 of 3" in done.stderr
-    found = provenance(tmp_path)
-    assert (found["env_restarts"], found["agent_steps"]) == (1, 150)
-    assert len(evaluations(tmp_path)) == 3
-
-
-def test_an_environment_that_fails_too_often_ends_the_run_with_a_message(tmp_path):
-    done = train(tmp_path, misbehave="crashes:2")
-    assert failed_with_a_message(done, 1), done.stderr
-    assert "ended with exit code 3 during step, and its budget of 3 restarts is used up" in done.stderr
-    assert not RunDirectory(tmp_path).finished
-
-
-def test_an_environment_that_breaks_its_contract_ends_the_run_with_a_message(tmp_path):
-    done = train(tmp_path, misbehave="wrong_shape:5")
-    assert failed_with_a_message(done, 1), done.stderr
-    assert "'image' is uint8 (31, 32, 3), but its space says uint8 (32, 32, 3)" in done.stderr
-    assert "tests/agent/adapters/distractor.py" in done.stderr
 
 
 def test_help_and_show_need_no_run_directory(tmp_path):
