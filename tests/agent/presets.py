@@ -12,7 +12,11 @@ from agent.config import names, resolve, tasks
 from envs.errors import UserError
 
 FROZEN = Path(__file__).with_name("presets.json")
-METHODS = ("dreamerv2", "harmony_dreamerv2")
+METHODS = (
+    "dreamerv2", "harmony_dreamerv2",
+    "dreamerv3", "harmony_dreamerv3",
+    "dreamerv3_torch", "harmony_dreamerv3_torch",
+)  # fmt: skip
 ACCEPT = "if the change is meant, run `python -m tests.agent.presets --write` and commit it with the reason"
 
 
