@@ -49,7 +49,11 @@ class Replay:
             self._end_episode()
 
     def drop_ongoing(self) -> None:
+        """Forget the episode under way; the next one takes its number, so no stream may stay in it."""
         self._ongoing.clear()
+        for stream in self._streams:
+            if stream.episode == self._count:
+                stream.begin(-1, 0, 0)
 
     @property
     def ready(self) -> bool:

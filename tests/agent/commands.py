@@ -51,7 +51,7 @@ def _child(module, arguments, outputs, *, misbehave=None, largest_file=None):
 
     if misbehave is not None:
         os.environ["MISBEHAVE"] = misbehave
-        commands.WorkerEnv = functools.partial(WorkerEnv, adapters="tests.agent.adapters", timeout=8.0)
+        commands.WorkerEnv = functools.partial(WorkerEnv, adapters="tests.agent.adapters", timeout=6.0)
     code = sys.modules[module].main(arguments)
     with contextlib.suppress(OSError):
         sys.stderr.flush()

@@ -102,7 +102,7 @@ def test_an_environment_that_fails_is_started_again_and_counted(tmp_path, how):
     assert "restart 1 of 3" in done.stderr
     found = provenance(tmp_path)
     assert (found["env_restarts"], found["agent_steps"]) == (1, 150)
-    assert len(evaluations(tmp_path)) == 3
+    assert len(evaluations(tmp_path)) == 2
 
 
 def test_an_environment_that_fails_too_often_ends_the_run_with_a_message(tmp_path):

@@ -39,6 +39,7 @@ def make(tmp_path_factory):
 
     def make_one(lengths=(), *, directory=None, size=2, length=6, seed=0, **changes):
         chosen = {"capacity": 10**6, "min_length": 1, "max_length": 6, "prioritize_ends": 0, "one_stream": True}
+        chosen |= {"unit": "episodes", "ongoing": False}
         directory = directory or tmp_path_factory.mktemp("replay")
         replay = Replay(directory, Settings(**(chosen | changes)), Batch(size=size, length=length), seed)
         for number, steps in enumerate(lengths):
@@ -193,14 +194,16 @@ def test_a_stream_in_an_evicted_episode_begins_anew(make):
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    episodes=lengths, later=lengths, ongoing=st.integers(0, 12), one_stream=st.booleans(), capacity=st.integers(30, 100)
-)
+    episodes=lengths, later=lengths, ongoing=st.integers(0, 12), one_stream=st.booleans(),
+    capacity=st.integers(30, 100), unit=st.sampled_from(["episodes", "windows"]), draws_ongoing=st.booleans(),
+)  # fmt: skip
 def test_a_restored_replay_goes_on_as_the_one_that_was_saved(
-    make, tmp_path_factory, episodes, later, ongoing, one_stream, capacity
+    make, tmp_path_factory, episodes, later, ongoing, one_stream, capacity, unit, draws_ongoing
 ):
     directory = tmp_path_factory.mktemp("saved")
     shape = {"directory": directory, "capacity": capacity, "one_stream": one_stream, "length": 5, "seed": 7}
-    replay = make(episodes, **shape)
+    shape |= {"unit": unit, "ongoing": draws_ongoing}
+    replay = make([4, *episodes], **shape)
     for step in range(ongoing):
         replay.add(row(99, step, False))
     replay.sample()
@@ -225,6 +228,54 @@ def test_a_restored_replay_goes_on_as_the_one_that_was_saved(
         for key in theirs:
             assert np.array_equal(ours[key], theirs[key])
             assert ours[key].dtype == theirs[key].dtype
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(episodes=lengths, under_way=st.integers(0, 12), ongoing=st.booleans(), seed=st.integers(0, 2**40))
+def test_windows_are_stretches_of_all_rows_in_the_order_they_came(make, episodes, under_way, ongoing, seed):
+    replay = make(episodes, unit="windows", ongoing=ongoing, length=6, size=5, seed=seed)
+    for step in range(under_way):
+        replay.add(row(len(episodes), step, False))
+    rows = [(number, step) for number, steps in enumerate(episodes) for step in range(steps + 1)]
+    rows += [(len(episodes), step) for step in range(under_way)] if ongoing else []
+    assert replay.ready == (len(rows) >= 6)
+    if not replay.ready:
+        return
+    batch = replay.sample()
+    for number, step, first in zip(batch["reward"], batch["action"][..., 0], batch["is_first"], strict=True):
+        start = rows.index((number[0], step[0]))
+        assert list(zip(number, step, strict=True)) == rows[start : start + 6]
+        assert np.array_equal(first[1:], step[1:] == 0), "an episode that begins within is told"
+        assert first[0] == 1
+
+
+def test_windows_are_uniform_over_all_of_them(make):
+    replay = make([3, 20, 9], unit="windows", size=100, length=6)  # 35 rows hold 30 windows of 6
+    first_rows = np.cumsum([0, 4, 21])
+    counts = np.bincount([first_rows[int(number)] + int(step) for number, step in starts(replay, 9000)], minlength=30)
+    assert len(counts) == 30
+    assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_an_episode_under_way_is_drawn_from_if_the_settings_say_so(make):
+    for ongoing in (False, True):
+        replay = make([10], ongoing=ongoing, size=50, length=4, min_length=4, max_length=4)
+        for step in range(6):
+            replay.add(row(1, step, False))
+        assert set(replay.sample()["reward"].ravel()) == ({0.0, 1.0} if ongoing else {0.0})
+
+
+def test_a_stream_in_a_dropped_episode_begins_anew(make):
+    replay = make(size=1, length=5, min_length=20, max_length=20, ongoing=True)
+    for step in range(40):
+        replay.add(row(0, step, False))
+    replay.sample()
+    replay.drop_ongoing()
+    for step in range(21):
+        replay.add(row(1, step, False))
+    batch = replay.sample()
+    assert batch["is_first"][0, 0] == 1
+    assert (batch["reward"] == 1).all()
 
 
 def test_the_seed_decides_what_is_drawn(make):
