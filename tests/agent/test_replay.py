@@ -230,33 +230,6 @@ def test_a_restored_replay_goes_on_as_the_one_that_was_saved(
             assert ours[key].dtype == theirs[key].dtype
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(episodes=lengths, under_way=st.integers(0, 12), ongoing=st.booleans(), seed=st.integers(0, 2**40))
-def test_windows_are_stretches_of_all_rows_in_the_order_they_came(make, episodes, under_way, ongoing, seed):
-    replay = make(episodes, unit="windows", ongoing=ongoing, length=6, size=5, seed=seed)
-    for step in range(under_way):
-        replay.add(row(len(episodes), step, False))
-    rows = [(number, step) for number, steps in enumerate(episodes) for step in range(steps + 1)]
-    rows += [(len(episodes), step) for step in range(under_way)] if ongoing else []
-    assert replay.ready == (len(rows) >= 6)
-    if not replay.ready:
-        return
-    batch = replay.sample()
-    for number, step, first in zip(batch["reward"], batch["action"][..., 0], batch["is_first"], strict=True):
-        start = rows.index((number[0], step[0]))
-        assert list(zip(number, step, strict=True)) == rows[start : start + 6]
-        assert np.array_equal(first[1:], step[1:] == 0), "an episode that begins within is told"
-        assert first[0] == 1
-
-
-def test_windows_are_uniform_over_all_of_them(make):
-    replay = make([3, 20, 9], unit="windows", size=100, length=6)  # 35 rows hold 30 windows of 6
-    first_rows = np.cumsum([0, 4, 21])
-    counts = np.bincount([first_rows[int(number)] + int(step) for number, step in starts(replay, 9000)], minlength=30)
-    assert len(counts) == 30
-    assert stats.chisquare(counts).pvalue > 1e-4
-
-
 def test_an_episode_under_way_is_drawn_from_if_the_settings_say_so(make):
     for ongoing in (False, True):
         replay = make([10], ongoing=ongoing, size=50, length=4, min_length=4, max_length=4)
