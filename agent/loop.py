@@ -135,8 +135,7 @@ class Loop:
         for _ in range(train.pretrain + 1):  # the reference's benchmarking pass is an update, too
             self._update()
         progress.next_update = progress.step + 1  # the first step of training, and then every n
-        initial = self.config.evaluation.initial
-        progress.next_evaluation = progress.step if initial else self._evaluation_after(progress.step)
+        progress.next_evaluation = self.config.evaluation.first(progress.step)
         progress.next_log = progress.step + train.log_every
         progress.next_checkpoint = progress.step + train.checkpoint_every
 
@@ -147,15 +146,11 @@ class Loop:
         self.carry, metrics = self.agent.update(batch, self.carry, noise)
         self.records.note_update(metrics)
 
-    def _evaluation_after(self, step: int) -> int:
-        settings = self.config.evaluation
-        return step + settings.every - (step % settings.every if settings.from_start else 0)
-
     def _evaluate_if_due(self) -> None:
         progress, settings = self.progress, self.config.evaluation
         if progress.step < progress.next_evaluation:
             return
-        progress.next_evaluation = self._evaluation_after(progress.next_evaluation)
+        progress.next_evaluation = settings.after(progress.next_evaluation)
         rows = evaluate(
             self.eval_driver,
             Actor(self.agent, self.noise, "evaluation_policy"),

@@ -194,6 +194,14 @@ class Evaluation(Settings):
     initial: bool
     from_start: bool
 
+    def first(self, prefilled: int) -> int:
+        """The agent step of the first evaluation, if the prefill ended at `prefilled`."""
+        return prefilled if self.initial else self.after(prefilled)
+
+    def after(self, step: int) -> int:
+        """The agent step of the evaluation that follows one at `step`."""
+        return step + self.every - (step % self.every if self.from_start else 0)
+
 
 class Replay(Settings):
     capacity: Positive
