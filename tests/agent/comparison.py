@@ -1,6 +1,6 @@
 """How far this suite's tensors are from recorded ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,3 +29,16 @@ def keep_first(into: dict[str, Tensor], name: str) -> Callable[[Tensor], None]:
             into[name] = parameter.grad.clone()  # before clipping, which works in place
 
     return hook
+
+
+def compare_gradients(ours: Mapping[str, Tensor], theirs: Mapping[str, Any], compare: Comparison) -> None:
+    """The gradients of each layer, weight and bias together, and those of the harmonizers' three numbers.
+
+    A bias of one number, or a harmonizer's, has a gradient that is a difference of large sums and can be near zero.
+    """
+    layers: dict[str, list[str]] = {}
+    for name in ours:
+        layers.setdefault(name.rpartition(".")[0], []).append(name)
+    for names in layers.values():
+        together = [torch.cat([torch.as_tensor(side[name]).flatten() for name in names]) for side in (ours, theirs)]
+        compare("gradients", *together)

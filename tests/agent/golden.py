@@ -21,7 +21,7 @@ from agent.rssm import State, kl_losses
 from agent.settings import BalancedKL, Harmonizer, Layers
 from agent.settings import Optimizer as OptimizerSettings
 from agent.world_model import transform_reward
-from tests.agent.comparison import Comparison, Errors, keep_first
+from tests.agent.comparison import Comparison, Errors, compare_gradients, keep_first
 from tests.agent.golden_jax import compare_percentiles, compare_two_hot, replay_jax_pieces, replay_jax_updates
 from tests.agent.reference import GOLDEN, agent_of, base_method, load_recording, reference_name
 
@@ -74,8 +74,8 @@ def replay_updates(recording: dict[str, Any]) -> Errors:
                 compare("losses", metrics[ours], recording[f"step{step}/out/{theirs}"])
         if f"param{step}/wm.rssm.img_in.weight" in recording:
             _compare_parameters(agent, recording, step, compare)
-    for name, gradient in raw.items():
-        compare("gradients", gradient, recording[_gradient_key(reference_name(name, agent))])
+    theirs = {name: recording[_gradient_key(reference_name(name, agent))] for name in raw}
+    compare_gradients(raw, theirs, compare)
     return compare.errors
 
 

@@ -11,7 +11,7 @@ from agent.distributions import MSE, TwoHot, symexp, symlog
 from agent.harmonizer import Objective
 from agent.rssm import kl_losses
 from agent.settings import Harmonizer, Percentiles, SeparateKL
-from tests.agent.comparison import Comparison, Errors, keep_first
+from tests.agent.comparison import Comparison, Errors, compare_gradients, keep_first
 from tests.agent.reference_jax import agent_of, batch_of, carry_of, embed_to_chw, translated
 
 LOSSES = {"reward": "reward", "image": "image", "dyn": "dyn", "rep": "rep", "discount": "cont"}
@@ -75,10 +75,12 @@ def _compare_gradients(
 ) -> None:
     # What has no gradient of its own, the slow critic and the return scale, is not compared.
     theirs = translated(agent, lambda name: recording.get(f"step1/grad_clipped/{name}", recording[f"param0/{name}"]))
+    clipped = {}
     for name, gradient in raw.items():
         optimizer = "model" if name.startswith("world_model") else "actor" if "actor" in name else "critic"
         clip = agent.optimizers[optimizer].clip
-        compare("gradients", gradient * (clip / metrics[f"{optimizer}/grad_norm"]).clamp_max(1.0), theirs[name])
+        clipped[name] = gradient * (clip / metrics[f"{optimizer}/grad_norm"]).clamp_max(1.0)
+    compare_gradients(clipped, theirs, compare)
 
 
 def _noise(recording: dict[str, Any], step: int) -> dict[str, Tensor]:
