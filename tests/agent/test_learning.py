@@ -1,8 +1,8 @@
 """The agent learns the easy task, far above chance, and by the means that it should.
 
-Each outcome is out of reach for an agent with one part broken: without the reward's gradient, or with actions shifted
-by a step, the return stays low; without a bootstrap in the critic's target, values stay within the imagined horizon;
-without the reset at an episode's start, the last episode leaks into the first action.
+Each outcome is out of reach for an agent with one part broken: without the reward's gradient, the return stays low;
+with actions shifted by a step, the model does not know what an action does; without a bootstrap in the critic's target,
+values stay within the imagined horizon; without the reset at an episode's start, the last one leaks into its action.
 """
 
 import csv
@@ -11,10 +11,13 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from agent.agent import Agent, PolicyCarry
 from agent.evaluate import load_config
@@ -75,17 +78,54 @@ def test_values_reach_beyond_the_imagined_horizon(runs: dict[str, Path], method:
     assert last["behavior/value"] > within, f"no more than {within} can come from the imagined steps alone"
 
 
+class Played:
+    """The final policy of a run in an environment of its own, for what its world model makes of it."""
+
+    def __init__(self, directory: Path):
+        config, _ = load_config(directory / "config.yaml")
+        self.env = make("distractor", "reach", 0, **config.env)
+        self.agent = Agent(config, self.env.observation_space, self.env.action_space)  # type: ignore[arg-type]
+        self.agent.load_state_dict(load_file(directory / "policy.safetensors"), strict=False)
+        self.noise = Noise(0, torch.device("cpu"))
+
+    def observe(self, picture: Any, state: State, action: Tensor, *, first: bool, number: int) -> State:
+        image = torch.as_tensor(picture["image"]).permute(2, 0, 1)[None]
+        embed = self.agent.world_model.encoder(self.agent.world_model.preprocess({"image": image}))
+        is_first = torch.full((1,), float(first))
+        return self.agent.world_model.rssm.observe_step(state, action, embed, is_first, self.latent_noise(number))
+
+    def latent_noise(self, number: int) -> Tensor:
+        return self.noise.draw("test", number, self.agent.policy_noise(1))["latent"]
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("method", METHODS)
+@torch.no_grad()
+def test_the_model_knows_what_an_action_does(runs: dict[str, Path], method: str) -> None:
+    """What comes after a random action surprises a prior that was told the action less than one told the opposite."""
+    played, rng, surprise = Played(runs[method]), np.random.default_rng(0), {1: 0.0, -1: 0.0}
+    rssm = played.agent.world_model.rssm
+    for episode in range(10):
+        carry = played.agent.initial_policy_carry(1)
+        state = played.observe(played.env.reset(seed=episode)[0], *carry, first=True, number=0)
+        for step in range(1, 26):
+            action = torch.as_tensor(rng.uniform(-1, 1, (1, 2)), dtype=torch.float32)
+            told = {sign: rssm.imagine_step(state, sign * action, played.latent_noise(0)).logit for sign in surprise}
+            state = played.observe(played.env.step(action[0].numpy())[0], state, action, first=False, number=step)
+            for sign, prior in told.items():
+                kl = rssm.distribution(state.logit).kl(rssm.distribution(prior))
+                surprise[sign] += float(kl.sum())
+    assert surprise[1] < 0.85 * surprise[-1]
+
+
 @pytest.mark.learning
 @pytest.mark.parametrize("method", METHODS)
 def test_an_episode_starts_without_the_last_one(runs: dict[str, Path], method: str) -> None:
-    config, _ = load_config(runs[method] / "config.yaml")
-    env = make("distractor", "reach", 0, **config.env)
-    agent = Agent(config, env.observation_space, env.action_space)  # type: ignore[arg-type]
-    agent.load_state_dict(load_file(runs[method] / "policy.safetensors"), strict=False)
-    image = torch.as_tensor(env.reset(seed=0)[0]["image"]).permute(2, 0, 1)[None]
+    played = Played(runs[method])
+    image = torch.as_tensor(played.env.reset(seed=0)[0]["image"]).permute(2, 0, 1)[None]
     obs = {"image": image, "is_first": torch.ones(1)}
-    fresh = agent.initial_policy_carry(1)
+    fresh = played.agent.initial_policy_carry(1)
     stale = PolicyCarry(State(*(torch.rand_like(x) for x in fresh.state)), torch.rand_like(fresh.action))
-    noise = Noise(0, torch.device("cpu")).draw("test", 0, agent.policy_noise(1))
-    actions = [agent.policy(obs, carry, noise, "mode")[0] for carry in (fresh, stale)]
+    noise = played.noise.draw("test", 0, played.agent.policy_noise(1))
+    actions = [played.agent.policy(obs, carry, noise, "mode")[0] for carry in (fresh, stale)]
     assert torch.equal(*actions)
