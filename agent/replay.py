@@ -60,7 +60,7 @@ class Replay:
         """Whether there is anything to draw."""
         if self._settings.unit == "episodes":
             return bool(self._numbers())
-        return sum(len(self._rows(number)["reward"]) for number in self._numbers()) >= self._batch.length
+        return self._count_rows(self._numbers()) >= self._batch.length
 
     def _numbers(self) -> list[int]:
         """The episodes that are drawn from; the one under way has the number that it will keep."""
@@ -70,6 +70,9 @@ class Replay:
 
     def _rows(self, number: int) -> Episode:
         return self._ongoing.rows() if number == self._count else self._episodes[number]
+
+    def _count_rows(self, numbers: list[int]) -> int:
+        return sum(len(self._rows(number)["reward"]) for number in numbers)
 
     def _end_episode(self) -> None:
         number, self._count = self._count, self._count + 1
@@ -88,7 +91,10 @@ class Replay:
 
     def _evict(self) -> None:
         while len(self._episodes) > 1 and self.steps > self._settings.capacity:
-            del self._episodes[next(iter(self._episodes))]  # its file stays: an older checkpoint may name it
+            oldest, *rest = self._episodes
+            if self._settings.unit == "windows" and self._count_rows(rest) < self._batch.length:
+                return  # what is left would not hold one window
+            del self._episodes[oldest]  # its file stays: an older checkpoint may name it
 
     def sample(self) -> Episode:
         """A batch: each key (B, T, ...), image (B, T, H, W, C) uint8, all else float32."""

@@ -131,3 +131,12 @@ def test_a_restored_replay_goes_on_as_the_one_that_was_saved(make, tmp_path_fact
     assert found_state == expected_state
     for ours, theirs in zip(found, expected, strict=True):
         assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_the_oldest_episode_is_evicted_once_those_after_it_hold_a_window(make):
+    """An episode longer than the capacity is over it alone: a short one after it must not leave too little to draw."""
+    replay = make(size=50, length=6, capacity=15)
+    stream = fill(replay, [20])
+    for steps, oldest_row in ((1, 0), (2, 0), (0, 21)):  # 2, 3 and 1 rows after the first episode's 21
+        stream.episode(steps)
+        assert replay.sample()["reward"].min() == pytest.approx(oldest_row, abs=3)
