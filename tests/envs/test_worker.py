@@ -35,6 +35,13 @@ def make():
         environment.close()
 
 
+@pytest.fixture
+def started():
+    """Gives the children that this process has started since: other tests leave helpers of multiprocessing behind."""
+    before = set(children())
+    return lambda: [child for child in children() if child not in before]
+
+
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory):
     """Another interpreter, which has NumPy but neither gymnasium nor a simulator."""
@@ -92,14 +99,15 @@ def test_a_crash_or_hang_ends_the_episode_and_the_run_goes_on(make, caplog, task
     assert environment.step(1)[1] == 1.0
 
 
-def test_a_worker_that_blocks_signals_is_killed_all_the_same(make, monkeypatch):
+def test_a_worker_that_blocks_signals_is_killed_all_the_same(make, started, monkeypatch):
     monkeypatch.setattr("envs.process.PATIENCE", 0.2)
     environment = make("ignores_signals", timeout=1.0)
-    worker = children()
+    worker = started()
     environment.reset()
     environment.step(0)
     assert environment.step(0)[4] == {"restarted": True}
-    assert not set(worker) & set(children())
+    assert worker
+    assert not set(worker) & set(started())
 
 
 def test_the_restart_budget_ends_the_run_with_the_last_words(make):
@@ -161,12 +169,12 @@ def play(environment):
     environment.step(0)
 
 
-def test_a_flood_of_output_stops_nothing_and_fills_nothing(make):
+def test_a_flood_of_output_stops_nothing_and_fills_nothing(make, started):
     environment = make("floods", restarts=0)
     environment.reset()
     for _ in range(3):  # 80 MB
         environment.step(0)
-    os.kill(*children(), signal.SIGKILL)
+    os.kill(*started(), signal.SIGKILL)
     with pytest.raises(EnvironmentFailure, match=r"y{1000}") as failure:
         environment.step(0)
     assert len(str(failure.value)) < 10_000
@@ -211,7 +219,7 @@ def test_an_interpreter_that_cannot_run_is_named():
         WorkerEnv("distractor", "reach", 0, python="/nowhere/python")
 
 
-def test_a_worker_of_another_version_is_refused(tmp_path):
+def test_a_worker_of_another_version_is_refused(tmp_path, started):
     old = tmp_path / "host.py"
     source = (ROOT / "envs/host.py").read_text()
     assert "PROTOCOL = 1" in source
@@ -221,12 +229,12 @@ def test_a_worker_of_another_version_is_refused(tmp_path):
     python.chmod(0o755)
     with pytest.raises(UserError, match="speaks protocol 0, but this program speaks 1"):
         WorkerEnv("distractor", "reach", 0, python=python)
-    assert not children()
+    assert not started()
 
 
-def test_close_ends_the_simulator_and_what_it_started(make):
+def test_close_ends_the_simulator_and_what_it_started(make, started):
     environment = make("has_children")
-    (worker,) = children()
+    (worker,) = started()
     assert len(members(worker)) == 3  # the worker, its guard, and what the simulator started
     environment.close()
     assert wait_until(lambda: not members(worker))
