@@ -7,6 +7,7 @@ the picture, (x, y), from its upper left corner; one agent step is one env frame
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import gymnasium
@@ -52,7 +53,7 @@ def make(
     )
 
 
-class Distractor(gymnasium.Env[Any, Any]):
+class Distractor(gymnasium.Env[Any, Any], abc.ABC):
     """What all tasks share: the picture, the time limit, the agent that moves with velocity `action`.
 
     A task says how an episode starts, what a step does beyond moving the agent, and what there is to see.
@@ -94,18 +95,21 @@ class Distractor(gymnasium.Env[Any, Any]):
         truncated = self._steps >= self._time_limit
         return {"image": self._picture()}, reward, truncated and self._terminal, truncated, self._info()
 
+    @abc.abstractmethod
     def _start(self) -> None:
-        raise NotImplementedError
+        """Place the agent and everything else."""
 
+    @abc.abstractmethod
     def _advance(self) -> float:
-        raise NotImplementedError
+        """Move everything but the agent by one step; the reward, 0 to 10."""
 
+    @abc.abstractmethod
     def _things(self) -> dict[str, tuple[np.ndarray, tuple[float, float, float]]]:
         """Position (2,) and colour of what is to be seen, back to front."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _success(self) -> bool:
-        raise NotImplementedError
+        """Whether the task is done now."""
 
     def _info(self) -> dict[str, Any]:
         """The true state: positions by name, in sides."""
