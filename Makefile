@@ -47,7 +47,8 @@ lint: $(READY)  ## formatting, lint and types
 
 lock:  ## resolve pyproject.toml again into requirements/*.txt (needs uv)
 	$(UV) pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.11 \
-	  --extra workflow --extra atari100k --extra distractor --extra dev \
+	  --extra workflow --extra containers --extra dev --extra atari100k --extra crafter \
+	  --extra distractor --extra dmc_background --extra dmc_remastered --extra metaworld \
 	  --custom-compile-command "make lock" --output-file requirements/all.txt
 	echo "torch==2.13.0" | $(UV) pip compile - --quiet --generate-hashes --python-version 3.11 --python-platform windows \
 	  --custom-compile-command "make lock" --output-file requirements/torch-cpu.txt
