@@ -11,7 +11,7 @@ import torch
 from agent.noise import stream_seed
 from agent.settings import RunConfig
 from envs.errors import EnvironmentFailure, UserError
-from envs.worker import WorkerEnv
+from envs.worker import RestartBudget, WorkerEnv
 
 FINISHED, FAILED, MISTAKE, CONTINUE = 0, 1, 2, 75
 
@@ -59,6 +59,7 @@ def set_threads(config: RunConfig) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def environment(config: RunConfig, seed: int, name: str) -> gymnasium.Env:
-    """The run's environment in a worker process; `name` tells several of one run apart."""
-    return WorkerEnv(config.benchmark, config.task, stream_seed(seed, f"env_{name}") >> 1, config.env)
+def environment(config: RunConfig, seed: int, restarts: RestartBudget, name: str) -> gymnasium.Env:
+    """The run's environment in a worker process; `name` tells several of one run apart, which share `restarts`."""
+    worker_seed = stream_seed(seed, f"env_{name}") >> 1
+    return WorkerEnv(config.benchmark, config.task, worker_seed, config.env, restarts=restarts)

@@ -24,6 +24,7 @@ from agent.run_directory import RunDirectory
 from agent.settings import RunConfig
 from agent.video import write_video
 from envs.errors import UserError
+from envs.worker import RestartBudget
 
 
 def main(arguments: list[str]) -> int:
@@ -48,7 +49,7 @@ def _main(args: argparse.Namespace) -> int:
     config, seed = load_config(args.run_dir / "config.yaml")
     commands.set_threads(config)
     device = commands.pick_device(args.device)
-    env = commands.environment(config, seed, "final_evaluation")
+    env = commands.environment(config, seed, RestartBudget(config.limits.env_restarts), "final_evaluation")
     try:
         agent = Agent(config, env.observation_space, env.action_space).to(device)  # type: ignore[arg-type]
         load_policy(agent, args.run_dir / "policy.safetensors")

@@ -25,6 +25,7 @@ from agent.rollout import Actor, evaluate
 from agent.rssm import State
 from agent.settings import RunConfig
 from envs.errors import UserError
+from envs.worker import RestartBudget
 
 log = logging.getLogger(__name__)
 MakeEnv = Callable[[str], gymnasium.Env]
@@ -47,9 +48,15 @@ class Progress:
 
 
 class Loop:
-    def __init__(self, config: RunConfig, seed: int, directory: Path, device: torch.device, make_env: MakeEnv):
-        """`make_env` makes an environment by name (`train` or `evaluation`); `directory` holds all that is live."""
-        self.config, self.seed, self.directory, self.device = config, seed, directory, device
+    def __init__(
+        self, config: RunConfig, seed: int, directory: Path, device: torch.device,
+        make_env: MakeEnv, restarts: RestartBudget,
+    ):  # fmt: skip
+        """`make_env` makes an environment by name (`train` or `evaluation`); `directory` holds all that is live.
+
+        `restarts` is what these environments' workers count their restarts in.
+        """
+        self.config, self.seed, self.directory, self.device, self.restarts = config, seed, directory, device, restarts
         self.env, self.eval_env = make_env("train"), make_env("evaluation")
         self.agent = _seeded_agent(config, self.env, seed, device)
         self.noise = Noise(seed, device)
@@ -177,18 +184,13 @@ class Loop:
         losses = ", ".join(f"{key[5:]} {value:.4g}" for key, value in line.items() if key.startswith("loss/"))
         log.info("step %d, update %d: %s", progress.step, self.agent.updates, losses)
 
-    @property
-    def restarts(self) -> int:
-        """Environment workers restarted since the run began."""
-        return self.progress.restarts + sum(getattr(env, "restarts", 0) for env in (self.env, self.eval_env))
-
     def save(self) -> None:
         """Write a checkpoint from which the run goes on as if it had never stopped."""
         progress = self.progress
         progress.next_checkpoint = progress.step + self.config.train.checkpoint_every
         replay, ongoing = self.replay.state()
         state = {
-            "progress": {**asdict(progress), "restarts": self.restarts},
+            "progress": {**asdict(progress), "restarts": self.restarts.used},
             "updates": self.agent.updates,
             "replay": replay,
             "driver": {"next": self.driver.next, "ended": self.driver.ended, "checksum": self.driver.checksum()},
@@ -219,6 +221,7 @@ class Loop:
             return
         tensors, arrays, state = loaded
         self.progress = Progress(**state["progress"])
+        self.restarts.used += self.progress.restarts
         self._load_tensors(tensors, state)
         ongoing = {key.removeprefix("ongoing/"): v for key, v in arrays.items() if key.startswith("ongoing/")}
         self.replay.load_state(state["replay"], ongoing)

@@ -44,8 +44,9 @@ class RunDirectory:
         try:
             self.live.mkdir(parents=True, exist_ok=True)
             text = yaml.safe_dump(describe(config, seed), sort_keys=False)
-            if not (self.live / "config.yaml").exists() or self._never_began:
-                write_text(self.live / "config.yaml", text)
+            stored = self.live / "config.yaml"
+            if not stored.exists() or stored.read_text() != text:  # limits may change while a run is under way
+                write_text(stored, text)
         except OSError as error:
             raise UserError(f"cannot write the run directory {self.path}: {error}") from None
 
@@ -110,6 +111,6 @@ def describe(config: RunConfig, seed: int) -> dict[str, Any]:
 
 def _differences(stored: Any, wanted: Any, path: str = "") -> list[str]:
     if isinstance(stored, dict) and isinstance(wanted, dict):
-        keys = [key for key in {**stored, **wanted} if path or key != "digest"]
+        keys = [key for key in {**stored, **wanted} if path or key not in ("digest", "limits")]
         return [text for key in keys for text in _differences(stored.get(key), wanted.get(key), f"{path}.{key}")]
     return [] if stored == wanted else [f"{path[1:]} is {stored!r} there, {wanted!r} was asked for"]

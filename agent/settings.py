@@ -224,6 +224,13 @@ class Batch(Settings):
     length: Annotated[int, Field(ge=2)]
 
 
+class Limits(Settings):
+    """When a run is given up. They decide whether a run ends, not what it finds, so that no digest counts them."""
+
+    env_restarts: Count
+    skipped_share: Annotated[float, Field(ge=0, lt=1)]
+
+
 class RunConfig(Settings):
     """All settings of one run but its seed."""
 
@@ -243,6 +250,7 @@ class RunConfig(Settings):
     layers: Layers
     world_model: WorldModel
     behavior: Behavior
+    limits: Limits
 
     @property
     def env_frames_per_step(self) -> int:
@@ -252,7 +260,7 @@ class RunConfig(Settings):
     @property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of the settings: equal digests, equal runs up to the seed."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.model_dump(exclude={"limits"}), sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         return self.model_dump()

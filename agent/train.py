@@ -20,7 +20,8 @@ from agent.loop import Loop
 from agent.provenance import provenance
 from agent.run_directory import RunDirectory
 from agent.settings import RunConfig
-from envs.errors import UserError
+from envs.errors import EnvironmentFailure, UserError
+from envs.worker import RestartBudget
 
 log = logging.getLogger("agent.train")
 
@@ -88,7 +89,7 @@ def _train_or_note_failure(args: argparse.Namespace, config: RunConfig, run: Run
     run.forget_failure()
     try:
         return _train(args, config, run, device)
-    except UserError as error:
+    except (UserError, EnvironmentFailure) as error:
         run.note_failure(str(error))
         raise
 
@@ -101,7 +102,9 @@ def _train(args: argparse.Namespace, config: RunConfig, run: RunDirectory, devic
     commands.start_log(run.live / "train.log")
     log.info("%s/%s %s %s seed %d on %s", args.benchmark, args.task, args.method, args.variant, args.seed, device)
     started = _now()
-    loop = Loop(config, args.seed, run.live, device, functools.partial(commands.environment, config, args.seed))
+    restarts = RestartBudget(config.limits.env_restarts)
+    make_env = functools.partial(commands.environment, config, args.seed, restarts)
+    loop = Loop(config, args.seed, run.live, device, make_env, restarts)
     try:
         if not loop.run(stop_on_signal()):
             log.info("stopped at agent step %d: run the same command to continue", loop.progress.step)
@@ -146,7 +149,7 @@ def _measured(loop: Loop, started: str) -> dict[str, Any]:
         "agent_steps": progress.step,
         "env_frames": progress.step * loop.config.frames_per_step,
         "updates": loop.agent.updates,
-        "env_restarts": loop.restarts,
+        "env_restarts": loop.restarts.used,
         "skipped_updates": round(progress.skipped),
         "inexact_resumes": progress.inexact_resumes,
     }

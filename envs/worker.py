@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ log = logging.getLogger(__name__)
 Observation = dict[str, np.ndarray]
 
 
+@dataclass
+class RestartBudget:
+    """How many restarts of workers a run may have, over all its environments, and how many it has had."""
+
+    allowed: int
+    used: int = 0
+
+
 class WorkerEnv(gymnasium.Env[Observation, Any]):
     """`envs.make(benchmark, task, seed, **options)` in a worker process.
 
@@ -27,7 +36,7 @@ class WorkerEnv(gymnasium.Env[Observation, Any]):
     truncated, and info {"restarted": True}. The restart that would be one too many raises EnvironmentFailure instead.
 
     python: the interpreter of the worker, this one by default. timeout: seconds that an answer may take.
-    restarts: how many restarts the run may have. adapters: the package to find the adapter in.
+    restarts: how many restarts there may be, or a budget shared with others. adapters: the package of the adapter.
     """
 
     def __init__(
@@ -39,13 +48,14 @@ class WorkerEnv(gymnasium.Env[Observation, Any]):
         *,
         python: str | Path | None = None,
         timeout: float = 60.0,
-        restarts: int = 3,
+        restarts: int | RestartBudget = 3,
         adapters: str = registry.ADAPTERS,
     ) -> None:
         registry.check(benchmark, task, seed, options or {}, adapters)
         self._request = {"benchmark": benchmark, "task": task, "options": dict(options or {}), "adapters": adapters}
-        self._seed, self._python, self._timeout, self._budget = seed, python, timeout, restarts
-        self.restarts = 0  # used so far
+        self._seed, self._python, self._timeout = seed, python, timeout
+        self._budget = RestartBudget(restarts) if isinstance(restarts, int) else restarts
+        self.restarts = 0  # of this environment
         self._worker: WorkerProcess | None = None
         self._last: Observation | None = None  # of the episode that is going on
         description = self._start()
@@ -119,13 +129,14 @@ class WorkerEnv(gymnasium.Env[Observation, Any]):
         self._worker = None
         name = f"{self._request['benchmark']}/{self._request['task']}"
         output = death.output.strip() or "(nothing)"
-        if self.restarts >= self._budget:
+        if self._budget.used >= self._budget.allowed:
             raise EnvironmentFailure(
-                f"the worker of {name} {death}, and its budget of {self._budget} restarts is used up. "
-                f"It printed last:\n{output}"
+                f"the worker of {name} {death}, and its budget of {self._budget.allowed} restarts is used up: mend the "
+                f"simulator or, in a run, raise limits.env_restarts. It printed last:\n{output}"
             ) from None
         self.restarts += 1
+        self._budget.used += 1
         log.warning(
             "the worker of %s %s; restart %d of %d. It printed last:\n%s",
-            name, death, self.restarts, self._budget, output,
+            name, death, self._budget.used, self._budget.allowed, output,
         )  # fmt: skip

@@ -238,7 +238,10 @@ DREAMERV3: dict[str, Any] = {
 }
 # This suite's own choices: the authors train in float16 by default (Atari aside) and say that it may produce non-finite
 # values; their JAX code leaves the number of threads to the machine.
-OURS = {"variant": "paper", "precision": "float32", "threads": 1, "train.checkpoint_every": 10_000}
+OURS = {
+    "variant": "paper", "precision": "float32", "threads": 1, "train.checkpoint_every": 10_000,
+    "limits.env_restarts": 10, "limits.skipped_share": 0.01,
+}  # fmt: skip
 LOG_EVERY = {"dreamerv2": 1_000, "dreamerv3": 1_000, "dreamerv3_torch": 10_000}
 PLAIN = {"world_model.harmonizer.form": "none", "world_model.harmonizer.losses": []}
 HARMONY = {"world_model.harmonizer.form": "rectified", "world_model.harmonizer.losses": ["reward", "image", "kl"]}

@@ -99,17 +99,33 @@ def test_a_run_goes_on_after_the_disk_was_full(finished, tmp_path):
 def test_an_environment_that_fails_is_started_again_and_counted(tmp_path, how):
     done = train(tmp_path, "--set", "evaluation.episodes=1", misbehave=f"{how}:110")
     assert done.returncode == 0, done.stderr
-    assert "restart 1 of 3" in done.stderr
+    assert "restart 1 of 10" in done.stderr
     found = provenance(tmp_path)
     assert (found["env_restarts"], found["agent_steps"]) == (1, 150)
     assert len(evaluations(tmp_path)) == 2
 
 
 def test_an_environment_that_fails_too_often_ends_the_run_with_a_message(tmp_path):
-    done = train(tmp_path, misbehave="crashes:2")
+    done = train(tmp_path, "--set", "limits.env_restarts=3", misbehave="crashes:2")
     assert failed_with_a_message(done, 1), done.stderr
     assert "ended with exit code 3 during step, and its budget of 3 restarts is used up" in done.stderr
     assert not RunDirectory(tmp_path).finished
+
+
+def test_the_budget_of_restarts_is_the_runs_and_can_be_raised(tmp_path):
+    once = ("--set", "evaluation.episodes=1", "--set", "limits.env_restarts=2")
+    done = train(tmp_path, *once, misbehave="crashes:40")  # at steps 40 and 80, and after the checkpoint at 120
+    assert failed_with_a_message(done, 1), done.stderr
+    retried = train(tmp_path, *once, "--attempt", "2")
+    assert failed_with_a_message(retried, 2)
+    assert "its budget of 2 restarts is used up" in retried.stderr
+    continued = train(tmp_path, *once, misbehave="crashes:10")
+    assert failed_with_a_message(continued, 1)
+    assert "continuing at agent step 1" in continued.stderr
+    assert "restart 1" not in continued.stderr
+    done = train(tmp_path, *once, "--set", "limits.env_restarts=3")
+    assert done.returncode == 0, done.stderr
+    assert provenance(tmp_path)["env_restarts"] == 2
 
 
 def test_an_environment_that_breaks_its_contract_ends_the_run_with_a_message(tmp_path):
