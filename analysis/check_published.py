@@ -7,12 +7,12 @@ No run and no training is needed. Writes below --results: `tables/check_publishe
 
 import argparse
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from analysis import bootstrap, errors, published, scores, tables
+from analysis import bootstrap, curves, errors, profiles, published, scores, tables
+from analysis.collected import PUBLISHED
 from analysis.files import write_csv, write_text
 from analysis.score_rules import get, score_matrix
 
@@ -29,10 +29,10 @@ CAPTION = (
 Matrices = dict[tuple[str, str], pd.DataFrame]
 
 
-def score_matrices(curves: pd.DataFrame, tasks: list[str]) -> Matrices:
+def score_matrices(released: pd.DataFrame, tasks: list[str]) -> Matrices:
     """Human-normalised runs x tasks matrix of every (method, score rule)."""
     return {
-        (method, rule): score_matrix(curves[curves["method"] == method], get(rule), BENCHMARK, tasks)
+        (method, rule): score_matrix(released[released["method"] == method], get(rule), BENCHMARK, tasks)
         for method in METHODS
         for rule in RULES
     }
@@ -47,6 +47,24 @@ def aggregate_table(matrices: Matrices) -> pd.DataFrame:
                 found = bootstrap.interval(matrices[method, rule].to_numpy(), statistic, seed=SEED)
                 rows.append((method, rule, metric, found.value, found.low, found.high))
     return pd.DataFrame(rows, columns=["method", "score_rule", "metric", "value", "ci_low", "ci_high"])
+
+
+def curve_table(released: pd.DataFrame, tasks: list[str]) -> pd.DataFrame:
+    """Mean human-normalised score over all games at each evaluation: columns of analysis.curves."""
+    rows = [
+        row
+        for method in METHODS
+        for row in curves.aggregate(
+            get(PAPER_RULE), BENCHMARK, tasks, method, PUBLISHED, released[released["method"] == method]
+        )
+    ]
+    return pd.DataFrame(rows, columns=curves.COLUMNS)
+
+
+def profile_table(matrices: Matrices) -> pd.DataFrame:
+    """Performance profile of the paper's rule: columns of analysis.profiles."""
+    final = {(method, PUBLISHED): matrices[method, PAPER_RULE] for method in METHODS}
+    return profiles.profiles(final, get(PAPER_RULE).unit)
 
 
 def games_table(matrices: Matrices) -> pd.DataFrame:
@@ -126,13 +144,13 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Write the tables and figures and print the findings."""
-    from analysis import published_figures  # matplotlib takes longer to import than all else takes to run
+    from analysis import plots  # matplotlib takes longer to import than all else takes to run
 
     results = _arguments().results
-    curves = published.read("atari100k_curves.csv")
+    released = published.curves(BENCHMARK)
     reference = published.read("reference_scores.csv")
     tasks = sorted(reference[reference["benchmark"] == BENCHMARK]["task"].unique())
-    matrices = score_matrices(curves, tasks)
+    matrices = score_matrices(released, tasks)
     table, games, methods = aggregate_table(matrices), games_table(matrices), methods_table(tasks)
     lines = findings(table, games, matrices)
     to, figures = results / "tables", results / "figures"
@@ -142,23 +160,10 @@ def main() -> None:
     write_text(to / "check_published.md", _markdown(table, lines, methods, games))
     text = table.map(lambda value: f"{value:.5f}" if isinstance(value, float) else value)
     write_text(to / "check_published.tex", tables.latex(text, CAPTION, "check_published"))
-    published_figures.aggregate_curve(_over_time(curves, tasks), SEED, figures / "check_published_curve")
-    final = {method: matrices[method, PAPER_RULE] for method in METHODS}
-    published_figures.performance_profile(final, SEED, figures / "check_published_profile")
+    plots.write(plots.curves, curve_table(released, tasks), figures / "check_published_curve")
+    plots.write(plots.profile, profile_table(matrices), figures / "check_published_profile")
     print(table[table["score_rule"] == PAPER_RULE].to_string(index=False, float_format="%.5f"))
     print("\n".join(lines))
-
-
-def _over_time(curves: pd.DataFrame, tasks: list[str]) -> dict[str, dict[int, pd.DataFrame]]:
-    """The paper's rule applied to the curves up to each evaluation: `[method][env_frame]` is runs x tasks."""
-    rule = get(PAPER_RULE)
-    return {
-        method: {
-            cast(int, frame): score_matrix(rows, rule, BENCHMARK, tasks)
-            for frame, rows in curves[curves["method"] == method].groupby("env_frame")
-        }
-        for method in METHODS
-    }
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import score_rules
+from analysis import published, score_rules
 from analysis.errors import InputError
 from analysis.score_rules import ScoreRule
 
 ALL_TASKS = "all tasks"  # in tables, in place of a task; no task's name has a space
+OURS, PUBLISHED = "ours", "published"  # whose runs a line of a figure is made of
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,13 @@ class Collected:
     def table(self, name: str) -> pd.DataFrame:
         """One of evaluations, final_evaluations, coefficients, provenance."""
         return pd.read_csv(self.directory / f"{name}.csv")
+
+    def released(self) -> pd.DataFrame:
+        """The authors' evaluations of this experiment's methods, where they released all its tasks in its metric."""
+        theirs = published.curves(self.benchmark)
+        if self.rule.metric not in theirs or not set(self.tasks) <= set(theirs["task"]):
+            return theirs.iloc[:0]
+        return theirs[theirs["method"].isin(self.methods) & theirs["task"].isin(self.tasks)]
 
 
 def load(directory: Path) -> Collected:

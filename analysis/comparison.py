@@ -15,7 +15,6 @@ from analysis.score_rules import ScoreRule
 from analysis.scores import Floats
 from analysis.verdicts import Statistic, Verdict
 
-BUDGET_TOLERANCE = 0.02  # last evaluations of one budget may lie a little apart
 AGGREGATES = {name: statistic for name, statistic in scores.STATISTICS.items() if name != "optimality_gap"}
 
 Matrices = dict[str, pd.DataFrame]  # by method: runs x tasks
@@ -95,7 +94,7 @@ def refuse_unlike(claim: Claim, runs: pd.DataFrame, evaluations: pd.DataFrame) -
     if budgets.nunique() > 1:
         raise InputError(f"unlike budgets: runs end between {budgets.min():,} and {budgets.max():,} env frames")
     paper = claim.protocol["env_frames"]
-    if abs(budgets.iloc[0] - paper) > BUDGET_TOLERANCE * paper:
+    if not score_rules.same_budget(budgets.iloc[0], paper):
         raise InputError(f"unlike budgets: {budgets.iloc[0]:,} env frames, the published number is at {paper:,}")
 
 

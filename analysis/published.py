@@ -19,6 +19,12 @@ def read(name: str, directory: Path = DIRECTORY) -> pd.DataFrame:
     return strict_csv.read(directory / name, entry["columns"], entry["key"])
 
 
+def curves(benchmark: str, directory: Path = DIRECTORY) -> pd.DataFrame:
+    """The authors' released evaluations: task, method, seed, env_frame and a metric; empty where there are none."""
+    name = f"{benchmark}_curves.csv"
+    return read(name, directory) if name in schema() else pd.DataFrame(columns=["task", "method", "seed", "env_frame"])
+
+
 def files() -> list[str]:
     """The names that `read` takes."""
     return [name for name in schema() if name.endswith(".csv")]

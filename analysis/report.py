@@ -56,6 +56,8 @@ class Section:
     budget: str
     scores: Table
     curves: str
+    published: bool  # whether the curves of the authors' runs are in the figure, too
+    profile: str | None
     coefficients: str | None
     videos: list[Video]
     warnings: list[str]
@@ -87,14 +89,17 @@ def section(results: Path, name: str) -> Section:
     experiment = collected.load(results / "collected" / name)
     provenance = experiment.table("provenance")
     figure = results / "figures" / name
-    coefficients = figure.with_name(f"{name}_coefficients.svg")
     return Section(
         experiment=experiment,
         runs=len(provenance),
         budget=_budget(provenance),
         scores=_scores(_read(results / "tables" / f"{name}.csv")),
         curves=_embed(figure.with_suffix(".svg")),
-        coefficients=None if experiment.table("coefficients").empty else _embed(coefficients),
+        published=not experiment.released().empty,
+        profile=_embed(figure.with_name(f"{name}_profile.svg")) if len(experiment.tasks) > 1 else None,
+        coefficients=None
+        if experiment.table("coefficients").empty
+        else _embed(figure.with_name(f"{name}_coefficients.svg")),
         videos=list(_videos(experiment, provenance)),
         warnings=list(_warnings(provenance)),
         provenance=_provenance(provenance),

@@ -12,6 +12,7 @@ from analysis import published, scores
 from analysis.errors import InputError
 
 FILE = Path(__file__).with_name("score_rules.yaml")
+BUDGET_TOLERANCE = 0.02  # last evaluations of one budget may lie a little apart
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ def get(name: str) -> ScoreRule:
     if name not in rules:
         raise InputError(f"score_rule: {name!r} is not one of {', '.join(rules)} (see analysis/score_rules.yaml)")
     return rules[name]
+
+
+def same_budget(env_frames: float, published: float) -> bool:
+    """Whether runs that were last evaluated at `env_frames` had the published budget."""
+    return abs(env_frames - published) <= BUDGET_TOLERANCE * published
 
 
 def score_matrix(evaluations: pd.DataFrame, rule: ScoreRule, benchmark: str, tasks: list[str]) -> pd.DataFrame:

@@ -39,6 +39,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     must(command("collect", *labels, "--out", collected, *runs))
     must(command("curves", "--collected", collected, "--out", collected / "curves.csv"))
     must(command("plots", "curves", "--table", collected / "curves.csv", "--out", results / "figures/mine"))
+    must(command("profiles", "--collected", collected, "--out", collected / "profile.csv"))
+    must(command("plots", "profile", "--table", collected / "profile.csv", "--out", results / "figures/mine_profile"))
     coefficients = collected / "coefficients.csv"
     must(command("plots", "coefficients", "--table", coefficients, "--out", results / "figures/mine_coefficients"))
     must(command("tables", "--collected", collected, "--out", results / "tables/mine"))

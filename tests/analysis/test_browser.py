@@ -52,7 +52,7 @@ def test_the_report_works_in_a_browser(results: Path, tmp_path: Path, width: int
     assert found, done.stderr
     seen = json.loads(found[1])
     assert "CONSOLE" not in done.stderr, done.stderr
-    assert seen["images"] == [True] * 2
+    assert seen["images"] == [True] * 3
     assert seen["videos"] == [True] * 4
     assert seen["up"] == sorted(seen["before"])
     assert seen["down"] == sorted(seen["before"], reverse=True)

@@ -1,13 +1,15 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from analysis import tables
-from analysis.collected import ALL_TASKS, Collected
+from analysis import plots, profiles, published, tables
+from analysis.collected import ALL_TASKS, PUBLISHED, Collected
 from analysis.curves import curves
 from analysis.errors import InputError
 
@@ -61,6 +63,51 @@ def test_a_run_that_lacks_an_evaluation_is_named() -> None:
     cut = data[(data["seed"] != 1) | (data["env_frame"] == 400)]
     with pytest.raises(InputError, match=r"seed 1: 0 rows at env_frame 800"):
         curves(experiment("final_policy_return", ["pong"]), cut)
+
+
+def test_the_authors_curves_stand_beside_ours_where_the_method_has_the_same_name() -> None:
+    mine = experiment("last_evaluation_human_normalised", ["pong", "boxing"], ["dreamerv2", "dreamerv3"])
+    scores = {"pong": [[1.0, 2.0]], "boxing": [[1.0, 2.0]]}
+    found = curves(mine, pd.concat([episodes(scores, method) for method in mine.methods]))
+    theirs = found[found["source"] == PUBLISHED]
+    assert set(theirs["method"]) == {"dreamerv3"}
+    released = published.read("atari100k_curves.csv").query("method == 'dreamerv3' and env_frame == 400_000")
+    means = released.groupby("task")["return"].mean()
+    last = theirs[theirs["env_frame"] == 400_000].set_index("task")["value"]
+    assert last["pong"] == pytest.approx(means["pong"])
+    human = [
+        (means[task] - low) / (high - low)
+        for task, low, high in (("pong", RANDOM_PONG, HUMAN_PONG), ("boxing", RANDOM_BOXING, HUMAN_BOXING))
+    ]
+    assert last[ALL_TASKS] == pytest.approx(np.mean(human))
+    labels = [text.get_text() for text in plots.curves(found).legends[0].get_texts()]
+    assert labels == ["dreamerv2", "dreamerv3", "dreamerv3, published"]
+
+
+@pytest.mark.parametrize("change", [{"benchmark": "distractor"}, {"score_rule": "last_evaluation_success"}])
+def test_no_published_curve_of_another_benchmark_or_metric_is_drawn(change: dict[str, str]) -> None:
+    mine = experiment("last_evaluation_return", ["pong"], ["dreamerv3"])
+    assert not mine.released().empty
+    assert dataclasses.replace(mine, **change).released().empty
+
+
+@given(arrays(float, st.tuples(st.integers(2, 4), st.integers(2, 3)), elements=st.floats(-1, 9)))
+@settings(max_examples=20, deadline=None)
+def test_a_profile_is_the_fraction_above(scores: np.ndarray) -> None:
+    found = profiles.profiles({("dreamerv2", "ours"): pd.DataFrame(scores)}, "return")
+    assert found["value"].tolist() == [(scores > threshold).mean() for threshold in found["threshold"]]
+    assert found["threshold"].is_monotonic_increasing
+    assert (found["ci_low"] <= found["value"]).all()
+    assert (found["ci_high"] >= found["value"]).all()
+
+
+@pytest.mark.parametrize(("last_frame", "sources"), [(400_000, {"ours", PUBLISHED}), (300_000, {"ours"})])
+def test_profiles_of_unlike_budgets_are_not_put_together(tmp_path: Path, last_frame: int, sources: set[str]) -> None:
+    data = episodes({"pong": [[1.0], [2.0]], "boxing": [[3.0], [4.0]]}, "dreamerv3").assign(env_frame=last_frame)
+    data.to_csv(tmp_path / "evaluations.csv")
+    mine = experiment("last_evaluation_human_normalised", ["pong", "boxing"], ["dreamerv3"])
+    found = profiles.matrices(dataclasses.replace(mine, directory=tmp_path))
+    assert {source for _, source in found} == sources
 
 
 def test_the_score_table() -> None:

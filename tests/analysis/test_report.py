@@ -25,9 +25,10 @@ def test_the_page_shows_what_was_asked_for(results: Path) -> None:
     assert "A &lt;b&gt; &amp; C" in page
     assert "not the paper's network and budget" in page
     assert page.count("<video") == 4
-    assert page.count("<img") == 2
+    assert page.count("<img") == 3
     assert page.count("python -m agent.train --benchmark atari100k") == 8
     assert "env frames) a run" in page
+    assert "Thin lines" not in page, "the authors released no run of these methods"
     assert "restarts of an environment" not in page
 
 

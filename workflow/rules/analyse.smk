@@ -61,6 +61,37 @@ rule plot_curves:
         "python -m analysis.plots curves --table {input.table:q} --out results/figures/{wildcards.experiment:q} > {log:q} 2>&1"
 
 
+rule profiles:
+    input:
+        collected=rules.collect.output,
+        references=REFERENCES,
+        code=modules("profiles"),
+    output:
+        "results/collected/{experiment}/profile.csv",
+    log:
+        "logs/profiles/{experiment}.log",
+    shell:
+        "python -m analysis.profiles --collected results/collected/{wildcards.experiment:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule plot_profile:
+    input:
+        table=rules.profiles.output,
+        code=modules("plots"),
+    output:
+        report(
+            multiext("results/figures/{experiment}_profile", ".png", ".svg"),
+            category="{experiment}",
+            labels={"result": "performance profile"},
+            caption="../report/profile.rst",
+        ),
+    log:
+        "logs/plot_profile/{experiment}.log",
+    shell:
+        "python -m analysis.plots profile --table {input.table:q}"
+        " --out results/figures/{wildcards.experiment:q}_profile > {log:q} 2>&1"
+
+
 rule plot_coefficients:
     input:
         table="results/collected/{experiment}/coefficients.csv",

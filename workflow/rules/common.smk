@@ -32,10 +32,11 @@ COMMAND = " ".join(
 CONFIG_FILE = " ".join(CONFIG_FILES) or "config/quickstart.yaml"
 ENVIRONMENT_RULES = sorted((ROOT / "workflow" / "rules" / "envs").glob("*.smk"))
 BENCHMARKS = [path.stem for path in ENVIRONMENT_RULES]
-# What a score depends on besides the runs.
+# What scores and figures depend on besides the runs.
 REFERENCES = [
     str(ROOT / "analysis" / "score_rules.yaml"),
     str(ROOT / "results" / "published" / "reference_scores.csv"),
+    *sorted(map(str, (ROOT / "results" / "published").glob("*_curves.csv"))),
 ]
 RUN_FILES = [
     "config.yaml",
@@ -156,7 +157,11 @@ def run_files(experiment):
 
 def products(experiment):
     """Everything that an experiment is there for: its figures and its table."""
-    kinds = ["", "_coefficients"] if harmonised(experiment) else [""]
+    kinds = [
+        "",
+        *(["_profile"] if len(experiment.tasks) > 1 else []),
+        *(["_coefficients"] if harmonised(experiment) else []),
+    ]
     figures = [
         f"results/figures/{experiment.name}{kind}.{suffix}"
         for kind in kinds
