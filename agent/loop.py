@@ -37,6 +37,7 @@ class Progress:
 
     step: int = 0
     prefilled: bool = False
+    pretraining: int = 0  # updates of the pretraining still to come
     next_update: int = 0
     next_evaluation: int = 0
     next_log: int = 0
@@ -45,6 +46,10 @@ class Progress:
     skipped: float = 0.0
     restarts: int = 0
     inexact_resumes: int = 0
+
+
+class _Stopped(Exception):  # noqa: N818 (nothing went wrong)
+    """The run was told to stop, at a point from which it can go on as if it had not."""
 
 
 class Loop:
@@ -66,37 +71,51 @@ class Loop:
         self.replay = Replay(directory / "replay", config.replay, config.batch, seed)
         self.records = Records(directory, config.frames_per_step)
         self.carry = self.agent.initial_carry(config.batch.size)
-        self.progress = Progress()
+        self.progress = Progress(next_checkpoint=config.train.checkpoint_every)
         self._resume()
 
     def run(self, stop: Callable[[], bool]) -> bool:
         """Train to the end and return True, or, once `stop()` is true, save a checkpoint and return False."""
-        bar = tqdm(
-            total=self.config.train.steps, initial=self.progress.step, unit="step", mininterval=2.0, desc="train"
-        )
-        started = time.monotonic() - self.progress.wall_seconds
-        while self.progress.step < self.config.train.steps:
-            if self.progress.prefilled:
-                self._evaluate_if_due()
-            self.progress.wall_seconds = time.monotonic() - started
-            if stop() or self.progress.step >= self.progress.next_checkpoint > 0:
+        self._stop, self._started = stop, time.monotonic() - self.progress.wall_seconds
+        steps = self.config.train.steps
+        with tqdm(total=steps, initial=self.progress.step, unit="step", mininterval=2.0, desc="train") as bar:
+            try:
+                while self.progress.step < steps:
+                    self._do_what_is_due()
+                    self._step()
+                    bar.update()
+                self._end()
+            except _Stopped:
                 self.save()
-            if stop():
                 return False
-            self._step()
-            bar.update()
-        self.progress.wall_seconds = time.monotonic() - started
+        return True
+
+    def _do_what_is_due(self) -> None:
+        """What comes between two agent steps."""
+        if self.progress.pretraining:
+            self._pretrain()
+        if self.progress.prefilled:
+            self._evaluate_if_due()
+        self._heed_stop()
+        if self.progress.step >= self.progress.next_checkpoint:
+            self.save()
+
+    def _heed_stop(self) -> None:
+        """Called wherever the run may be left; within pretraining and evaluations, too, which may take long."""
+        self.progress.wall_seconds = time.monotonic() - self._started
+        if self._stop():
+            raise _Stopped
+
+    def _end(self) -> None:
+        """The last evaluation and the last line of metrics."""
         if not self.progress.prefilled:
             raise UserError(
-                f"training never began: no episode of at least replay.min_length = {self.config.replay.min_length} "
-                f"agent steps ended within train.steps = {self.config.train.steps}; raise train.steps, or lower "
-                "replay.min_length or the episodes' length"
+                f"training never began: within train.steps = {self.config.train.steps} agent steps there was not "
+                f"{self.replay.needs}; raise train.steps, or lower what is needed"
             )
-        self._evaluate_if_due()
+        self._do_what_is_due()
         if self.progress.next_log < self.progress.step + self.config.train.log_every:
             self._log()
-        bar.close()
-        return True
 
     def close(self) -> None:
         self.records.close()
@@ -138,13 +157,17 @@ class Loop:
         if self.config.replay.unit == "episodes":  # the torch code starts a new episode then, the JAX code does not
             self.replay.drop_ongoing()
             self.driver.begin(self.driver.next)
-        log.info("prefilled %d agent steps; pretraining %d updates", progress.step, train.pretrain)
-        for _ in range(train.pretrain + 1):  # the reference's benchmarking pass is an update, too
-            self._update()
+        progress.pretraining = train.pretrain + 1  # the reference's benchmarking pass is an update, too
+        log.info("prefilled %d agent steps; pretraining %d updates", progress.step, progress.pretraining)
         progress.next_update = progress.step + 1  # the first step of training, and then every n
         progress.next_evaluation = self.config.evaluation.first(progress.step)
         progress.next_log = progress.step + train.log_every
-        progress.next_checkpoint = progress.step + train.checkpoint_every
+
+    def _pretrain(self) -> None:
+        while self.progress.pretraining:
+            self._heed_stop()
+            self._update()
+            self.progress.pretraining -= 1
 
     def _update(self) -> None:
         batch = {key: torch.as_tensor(value).to(self.device) for key, value in self.replay.sample().items()}
@@ -157,7 +180,15 @@ class Loop:
         progress, settings = self.progress, self.config.evaluation
         if progress.step < progress.next_evaluation:
             return
-        progress.next_evaluation = settings.after(progress.next_evaluation)
+        first = self.eval_driver.next
+
+        def heed_stop(*_: object) -> None:
+            try:
+                self._heed_stop()
+            except _Stopped:  # the evaluation is made again as a whole
+                self.eval_driver.begin(first)
+                raise
+
         rows = evaluate(
             self.eval_driver,
             Actor(self.agent, self.noise, "evaluation_policy"),
@@ -165,7 +196,9 @@ class Loop:
             mode=settings.action,
             agent_step=progress.step,
             frames_per_step=self.config.frames_per_step,
+            watch=heed_stop,
         )
+        progress.next_evaluation = settings.after(progress.next_evaluation)
         self.records.write_evaluation(rows)
         mean = sum(row["return"] for row in rows) / len(rows)
         log.info("step %d: return %.2f over %d evaluation episodes", progress.step, mean, len(rows))

@@ -62,6 +62,14 @@ class Replay:
             return bool(self._numbers())
         return self._count_rows(self._numbers()) >= self._batch.length
 
+    @property
+    def needs(self) -> str:
+        """What must come before there is anything to draw, in the words of the settings."""
+        if self._settings.unit == "episodes":
+            return f"one episode that ended after at least replay.min_length = {self._settings.min_length} agent steps"
+        kind = "rows" if self._settings.ongoing else "rows of episodes that ended"
+        return f"a window of batch.length = {self._batch.length} {kind}"
+
     def _numbers(self) -> list[int]:
         """The episodes that are drawn from; the one under way has the number that it will keep."""
         enough = 0 if self._settings.unit == "windows" else self._settings.min_length

@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_run_also_where_lost_results_are_made_again
     "stops",
     [
         ["SIGTERM:30", "SIGTERM:80"],  # within the prefill; within an episode
-        ["SIGKILL:80", "SIGKILL:135"],  # before the first checkpoint; after it
+        ["SIGKILL:40", "SIGKILL:135"],  # before the first checkpoint; after it
     ],
     ids=lambda stops: "-".join(stops),
 )
@@ -185,8 +185,16 @@ def test_a_mistake_that_the_environment_finds_can_be_put_right(tmp_path):
 def test_a_run_that_would_never_train_is_not_called_finished(tmp_path):
     done = train(tmp_path, "--set", "env.time_limit=200")
     assert failed_with_a_message(done, 2), done.stderr
-    assert "no episode of at least replay.min_length = 8 agent steps ended within train.steps = 150" in done.stderr
+    assert "within train.steps = 150 agent steps there was not one episode that ended" in done.stderr
+    assert "after at least replay.min_length = 8 agent steps" in done.stderr
     assert not RunDirectory(tmp_path).finished
+
+
+def test_what_is_missing_is_said_in_the_words_of_the_replay_that_is_set(tmp_path):
+    few = ("train.steps=6", "train.prefill=1")  # 7 rows, where a window has 8
+    done = train(tmp_path, "--method", "dreamerv3", *(word for setting in few for word in ("--set", setting)))
+    assert failed_with_a_message(done, 2), done.stderr
+    assert "agent steps there was not a window of batch.length = 8 rows" in done.stderr
 
 
 def test_a_directory_in_use_is_refused_and_its_run_left_alone(tmp_path, capsys):
