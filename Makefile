@@ -45,7 +45,7 @@ lint: $(READY)  ## formatting, lint and types
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-lock:  ## resolve pyproject.toml again into requirements/*.txt (needs uv)
+lock: $(READY)  ## resolve pyproject.toml again into the lock files of the host and of the images (needs uv)
 	$(UV) pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.11 \
 	  --extra workflow --extra containers --extra dev --extra atari100k --extra crafter \
 	  --extra distractor --extra dmc_background --extra dmc_remastered --extra metaworld \
@@ -55,6 +55,7 @@ lock:  ## resolve pyproject.toml again into requirements/*.txt (needs uv)
 	sed -i '/^torch==/,/^[^ ]/{/--hash/d}; s|^torch==.*|torch==2.13.0 --hash=sha256:$(TORCH_CPU_SHA256)|' requirements/torch-cpu.txt
 	echo "torch==2.13.0" | $(UV) pip compile - --quiet --universal --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --output-file requirements/torch-cuda.txt
+	$(BIN)/python -m containers.lock --uv $(UV)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

@@ -1,0 +1,1 @@
+"""The images that benchmarks and the analysis run in: locking, building and choosing them."""

@@ -1,0 +1,57 @@
+"""What goes into an image, and the hash that stands for it.
+
+`containers/<name>/` holds a Dockerfile and what it copies; every image but `base` starts from `base`. The hash of an
+image's inputs covers all of these files and the base's; `lock.json` keeps it in git with the image's address in a
+registry, by digest, if it was published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from envs.errors import UserError, unknown
+
+ROOT = Path(__file__).parent
+LOCK = ROOT / "lock.json"
+BASE = "base"
+
+
+def names(root: Path = ROOT) -> list[str]:
+    """Every image, `base` first because the others start from it."""
+    found = {path.parent.name for path in root.glob("*/Dockerfile")}
+    return [BASE, *sorted(found - {BASE})]
+
+
+def files(name: str, root: Path = ROOT) -> dict[str, Path]:
+    """The build context of an image: {place in it: file}. Raises UserError."""
+    folder = root / name
+    if not (folder / "Dockerfile").exists():
+        raise unknown("image", name, names(root), f"{root.name}/<image>/Dockerfile")
+    return {
+        str(path.relative_to(folder)): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def inputs(name: str, root: Path = ROOT) -> str:
+    """The SHA-256 of everything that goes into an image, those of the base image included."""
+    digest = hashlib.sha256()
+    if name != BASE:
+        digest.update(inputs(BASE, root).encode())
+    for place, source in files(name, root).items():
+        content, runs = source.read_bytes(), os.access(source, os.X_OK)
+        digest.update(f"{place}\0{runs}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def lock(path: Path = LOCK) -> dict[str, dict[str, Any]]:
+    """{image: {"inputs": hash, "registry": address by digest, or None}}. Raises UserError."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {error}; write it again with `make lock`, or get it back from git") from None
