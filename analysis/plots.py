@@ -29,6 +29,7 @@ STYLES = ("-", "--", "-.", ":")
 COLUMNS = 3
 PANEL = (3.1, 2.4)  # inches
 LONE_PANEL = (5.0, 3.2)
+CHARACTERS = 13  # of a legend, to an inch
 SETTINGS: Any = {  # of matplotlib
     **seaborn.axes_style("whitegrid"),
     "font.size": 9,
@@ -95,7 +96,8 @@ def _panels(table: pd.DataFrame, by: list[str], draw: Draw) -> Figure:
     for axes in grid.flat[len(groups) :]:
         axes.set_visible(False)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), COLUMNS))
+    fit = int(CHARACTERS * width * columns / (max(map(len, labels)) + 8))  # a label needs 8 more, for its line
+    figure.legend(handles, labels, loc="outside upper center", ncols=max(1, min(len(labels), COLUMNS, fit)))
     return figure
 
 

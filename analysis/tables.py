@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from analysis import bootstrap, collected, errors, score_rules, scores
 from analysis.collected import ALL_TASKS, Collected
@@ -92,13 +93,30 @@ def markdown(lines: pd.DataFrame) -> str:
 
 
 def latex(lines: pd.DataFrame, caption: str, label: str) -> str:
-    """A LaTeX table that needs the package booktabs."""
-    escaped = lines.astype(str).map(_escape).rename(columns=_escape)
-    style = escaped.style.hide(axis="index")
-    return style.to_latex(
-        hrules=True, caption=_escape(caption), label=f"tab:{label}", position_float="centering",
-        column_format="l" * lines.shape[1],
+    """A LaTeX table, made smaller where it would be wider than the text."""
+    tabular = _styled(lines).to_latex(hrules=True, column_format="l" * lines.shape[1])
+    return (
+        "% Needs \\usepackage{booktabs,graphicx}.\n"
+        f"\\begin{{table}}\n\\centering\n\\caption{{{_escape(caption)}}}\n\\label{{tab:{label}}}\n"
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
+        f"{tabular}}}\n\\end{{table}}\n"
+    )
+
+
+def long_latex(lines: pd.DataFrame, caption: str, label: str) -> str:
+    """A LaTeX table across the page, in small print, that may be longer than a page."""
+    table = _styled(lines).to_latex(
+        hrules=True, environment="longtable", caption=_escape(caption), label=f"tab:{label}",
+        column_format="@{}" + "l" * lines.shape[1] + "@{}",
     )  # fmt: skip
+    return (
+        "% Needs \\usepackage{booktabs,longtable,lscape}.\n"
+        f"\\begin{{landscape}}\n\\scriptsize\\setlength{{\\tabcolsep}}{{2pt}}\n{table}\\end{{landscape}}\n"
+    )
+
+
+def _styled(lines: pd.DataFrame) -> Styler:
+    return lines.astype(str).map(_escape).rename(columns=_escape).style.hide(axis="index")
 
 
 def _escape(text: str) -> str:

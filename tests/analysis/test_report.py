@@ -79,8 +79,11 @@ def test_a_full_disk_leaves_the_old_table_and_no_half_of_a_new_one(results: Path
 def test_the_tables_compile(results: Path, tmp_path: Path, name: str) -> None:
     table = results / "tables" / f"{name}.tex"
     (tmp_path / "page.tex").write_text(
-        rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}\input{{{table}}}\end{{document}}"
+        r"\documentclass{article}\usepackage{booktabs,graphicx,longtable,lscape}"
+        rf"\begin{{document}}\input{{{table}}}\end{{document}}"
     )
     line = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     done = subprocess.run(line, cwd=tmp_path, text=True, capture_output=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "too large" not in done.stdout
