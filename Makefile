@@ -28,7 +28,7 @@ $(READY): $(wildcard requirements/*.txt)
 	touch $@
 
 test: $(READY)  ## the tests that any machine passes in ten minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 test-learning: $(READY)  ## train until the agent has visibly learnt (5 minutes on 2 cores)
 	$(BIN)/python -m pytest -m learning

@@ -1,6 +1,7 @@
 """Verdicts: what they say for runs whose truth is known, what they refuse, and what they declare."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -285,7 +286,7 @@ def test_the_command_writes_all_three_forms(tmp_path):
     assert done.returncode == 0, done.stderr
     back = verdict_table.for_reading(verdict_table.read(out.with_suffix(".csv")))
     pd.testing.assert_frame_equal(back, verdict_table.for_reading(table(directory)))
-    assert "| atari100k | pong | harmony_dreamerv3 | score |" in out.with_suffix(".md").read_text()
+    assert re.search(r"\| pong \| [a-z ]+ \| harmony_dreamerv3 \| score \|", out.with_suffix(".md").read_text())
     assert r"harmony\_dreamerv3" in out.with_suffix(".tex").read_text()
 
 
