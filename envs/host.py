@@ -18,12 +18,15 @@ import resource
 import signal
 import socket
 import sys
+import time
 
 import numpy as np
 
 PROTOCOL = 1
 ALIGNMENT = 64  # bytes
 CHUNK = 1 << 16  # bytes
+ALERT = 1e-3  # seconds of looking for a message before going to sleep
+LONGEST_REST = 32  # messages
 
 
 def main(socket_fd, frames_fd, lifeline_fd):
@@ -32,7 +35,7 @@ def main(socket_fd, frames_fd, lifeline_fd):
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     guard = guard_lifeline(lifeline_fd, (socket_fd, frames_fd))
     try:
-        serve(socket.socket(fileno=socket_fd), frames_fd)
+        serve(Connection(socket.socket(fileno=socket_fd)), frames_fd)
     finally:
         os.kill(guard, signal.SIGKILL)
         os.waitpid(guard, 0)
@@ -52,8 +55,8 @@ def guard_lifeline(lifeline_fd, others):
 
 def serve(connection, frames_fd):
     """Shake hands, make the environment, then answer reset and step until told to close."""
-    connection.sendall(encode({"protocol": PROTOCOL, "python": sys.version.split()[0]}))
-    request = receive(connection)
+    connection.send(encode({"protocol": PROTOCOL, "python": sys.version.split()[0]}))
+    request = connection.receive()
     session, place = None, ""
     while request is not None and request["command"] != "close":
         command = request.pop("command")
@@ -71,8 +74,8 @@ def serve(connection, frames_fd):
                 raise  # a crash
             where = " (see {})".format(place) if kind == "ContractViolation" else ""
             line = encode({"error": kind, "message": str(error) + where})
-        connection.sendall(line)
-        request = receive(connection)
+        connection.send(line)
+        request = connection.receive()
     if session is not None:
         session.environment.close()
 
@@ -85,15 +88,45 @@ def encode(message):
         raise violation("info must be JSON-able, but: {}".format(error)) from error
 
 
-def receive(connection):
-    """The next message, or None if the other end is gone. Sender and receiver take turns: one line is all there is."""
-    line = connection.recv(CHUNK)
-    while line and not line.endswith(b"\n"):
-        chunk = connection.recv(CHUNK)
-        if not chunk:
-            return None
-        line += chunk
-    return json.loads(line) if line else None
+class Connection:
+    """One end of the socket. The two ends take turns: there is never more than one message, a line of JSON, under way.
+
+    Waking a sleeping process takes as long as a fast environment's step. So a message is looked for without sleep at
+    first, unless this was in vain the last time: then the next 1, 2, 4, ... messages are slept for. Whoever waits for a
+    slow environment, or shares the processor with others, so leaves it to them.
+    """
+
+    def __init__(self, end):
+        self.socket = end
+        self.rest = 0  # messages to sleep for
+        self.next_rest = 1
+
+    def send(self, line):
+        self.socket.sendall(line)
+
+    def receive(self):
+        """The next message, or None if the other end is gone. Raises BlockingIOError after the socket's time-out."""
+        line = chunk = self.first_chunk()
+        while chunk and not chunk.endswith(b"\n"):
+            chunk = self.socket.recv(CHUNK)
+            line += chunk
+        return json.loads(line) if chunk else None
+
+    def first_chunk(self):
+        if self.rest:
+            self.rest -= 1
+            return self.socket.recv(CHUNK)
+        tired = time.perf_counter() + ALERT
+        while time.perf_counter() < tired:
+            try:
+                chunk = self.socket.recv(CHUNK, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
+            self.next_rest = 1
+            return chunk
+        self.rest = self.next_rest
+        self.next_rest = min(2 * self.next_rest, LONGEST_REST)
+        return self.socket.recv(CHUNK)
 
 
 def violation(what):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import mmap
 import os
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from envs import errors
-from envs.host import PROTOCOL, receive
+from envs.host import PROTOCOL, Connection, encode
 
 HOST = Path(__file__).with_name("host.py")
 TAIL = 4000  # bytes of a worker's latest output that are kept for the error message
@@ -66,6 +65,7 @@ class WorkerProcess:
         self._output = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
         self._reader.start()
+        self._connection = Connection(self._socket)
         # Cheaper per message than settimeout(), which polls before every call.
         self._socket.setsockopt(
             socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", *divmod(int(timeout * 1e6), 10**6))
@@ -120,11 +120,11 @@ class WorkerProcess:
         self._close_fds()
 
     def _send(self, command: str, **arguments: Any) -> None:
-        self._socket.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+        self._connection.send(encode({"command": command, **arguments}))
 
     def _receive(self, command: str) -> dict[str, Any]:
         try:
-            answer = receive(self._socket)
+            answer = self._connection.receive()
         except BlockingIOError:
             self._process.send_signal(signal.SIGABRT)  # the host's fault handler prints where it hung
             raise self._died(command, f"gave no answer to {command} within {self._timeout:g} s") from None

@@ -63,6 +63,8 @@ def check_action(space: Any, action: Any) -> np.ndarray:
 def _check_box(space: Any, array: np.ndarray) -> np.ndarray:
     if array.shape != space.shape or array.dtype.kind not in "iuf":
         raise ValueError(f"action has shape {array.shape} and type {array.dtype}, but must be numbers {space.shape}")
+    if (array >= space.low).all() and (array <= space.high).all():  # almost always, and the cheapest to find out
+        return array.astype(space.dtype)
     inside = np.minimum(np.maximum(array, space.low), space.high)
     if not (np.abs(array - inside) <= TOLERANCE).all():  # written so that a NaN fails too: it compares as false
         raise ValueError(f"action is {array.tolist()}, but must be finite and from {space.low} to {space.high}")
