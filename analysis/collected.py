@@ -11,6 +11,12 @@ from analysis import published, score_rules
 from analysis.errors import InputError
 from analysis.score_rules import ScoreRule
 
+FAULTS = ("skipped_updates", "env_restarts", "inexact_resumes")  # counts in provenance, and sums in tables
+FAULTS_SHORT = "s/r/i"
+FAULTS_NOTE = (
+    f"{FAULTS_SHORT}: updates skipped because they were not finite, environments restarted, and inexact resumes, over "
+    "all runs of the row."
+)
 ALL_TASKS = "all tasks"  # in tables, in place of a task; no task's name has a space
 OURS, PUBLISHED = "ours", "published"  # whose runs a line of a figure is made of
 
@@ -50,6 +56,17 @@ class Collected:
         if self.rule.metric not in theirs or not set(self.tasks) <= set(theirs["task"]):
             return theirs.iloc[:0]
         return theirs[theirs["method"].isin(self.methods) & theirs["task"].isin(self.tasks)]
+
+
+def faults(runs: pd.DataFrame) -> dict[str, int]:
+    """The sum of each of FAULTS over runs, rows of the table `provenance`; one that was not counted has none."""
+    return {name: int(runs[name].fillna(0).sum()) for name in FAULTS}
+
+
+def joined_faults(table: pd.DataFrame) -> pd.Series:
+    """The columns FAULTS in one for reading, headed FAULTS_SHORT: `0/0/0`; empty where nothing was run."""
+    texts = ["" if row.isna().all() else "/".join(str(int(count)) for count in row) for _, row in table.iterrows()]
+    return pd.Series(texts, table.index, dtype=str)
 
 
 def load(directory: Path) -> Collected:

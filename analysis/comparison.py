@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import claims, score_rules, scores, verdicts
+from analysis import claims, collected, score_rules, scores, verdicts
 from analysis.claims import Claim
 from analysis.collected import ALL_TASKS, Collected
 from analysis.errors import InputError
@@ -15,6 +15,9 @@ from analysis.score_rules import ScoreRule
 from analysis.scores import Floats
 from analysis.verdicts import Statistic, Verdict
 
+FAULT_WORDS = {
+    "skipped_updates": "skipped updates", "env_restarts": "environment restarts", "inexact_resumes": "inexact resumes",
+}  # fmt: skip
 AGGREGATES = {name: statistic for name, statistic in scores.STATISTICS.items() if name != "optimality_gap"}
 
 Matrices = dict[str, pd.DataFrame]  # by method: runs x tasks
@@ -36,6 +39,9 @@ class Row:
     ours_low: float | None = None
     ours_high: float | None = None
     runs: int | None = None  # ours, per task
+    skipped_updates: int | None = None  # of all our runs in the comparison, as the next two
+    env_restarts: int | None = None
+    inexact_resumes: int | None = None
     published: float | None = None
     published_low: float | None = None
     published_high: float | None = None
@@ -78,7 +84,7 @@ def compare(claim: Claim, experiment: Collected, unavoidable: str | None) -> Ite
             ours = _matrices(evaluations, rule, experiment.benchmark, experiment.tasks, methods)
             template = replace(template, deviations=deviations)
             for found in COMPARISONS[number["kind"]](claim, number, rule, ours):
-                yield _row(template, *found)
+                yield replace(_row(template, *found), **_faults(runs, *found[:2]))
         except InputError as error:
             yield replace(template, verdict="refused", reason=str(error))
 
@@ -121,13 +127,19 @@ def _deviations(
     if set(episodes) != {claim.protocol["episodes"]}:
         counts = ", ".join(map(str, sorted(episodes)))
         yield f"episodes per evaluation: {counts}, the paper has {claim.protocol['episodes']}"
-    for column, text in (("env_restarts", "environment restarts"), ("skipped_updates", "skipped updates")):
-        if count := int(runs[column].fillna(0).sum()):
-            yield f"{count} {text}"
+    for name, count in collected.faults(runs).items():
+        if count:
+            yield f"{count} {FAULT_WORDS[name]}"
     if runs["code_revision"].nunique() > 1:
         yield f"{runs['code_revision'].nunique()} code revisions"
     if runs["code_revision"].astype(str).str.endswith("-dirty").any():
         yield "uncommitted changes in the code"
+
+
+def _faults(runs: pd.DataFrame, methods: str, task: str) -> dict[str, Any]:
+    """What the runs behind one row suffered."""
+    its = runs[runs["method"].isin(methods.split(" - "))]
+    return collected.faults(its if task == ALL_TASKS else its[its["task"] == task])
 
 
 def _matrices(

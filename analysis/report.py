@@ -156,7 +156,8 @@ def _warnings(runs: pd.DataFrame) -> Iterator[str]:
             yield f"The runs come from different {what}: {', '.join(sorted(_short(kind) for kind in kinds))}."
     if dirty := int(runs["code_revision"].astype(str).str.endswith("-dirty").sum()):
         yield f"{dirty} of {len(runs)} runs come from code with changes that were not committed."
-    for column, what in (("env_restarts", "restarts of an environment"), ("skipped_updates", "skipped updates")):
+    words = ("skipped updates", "restarts of an environment", "resumes that were not exact")
+    for column, what in zip(collected.FAULTS, words, strict=True):
         if (count := int(runs[column].fillna(0).sum())) > 0:
             yield f"{count} {what} in {int((runs[column] > 0).sum())} of {len(runs)} runs."
 
@@ -226,6 +227,7 @@ PROVENANCE: dict[str, Callable[[dict[Any, Any]], Cell]] = {
     "threads": lambda run: _cell(_count(run["threads"])),
     "restarts": lambda run: _cell(_count(run["env_restarts"])),
     "skipped updates": lambda run: _cell(_count(run["skipped_updates"])),
+    "inexact resumes": lambda run: _cell(_count(run["inexact_resumes"])),
     "started": lambda run: _cell(_text(run["started"])),
 }
 

@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from analysis import bootstrap, collected, errors, score_rules, scores
-from analysis.collected import ALL_TASKS, Collected
+from analysis.collected import ALL_TASKS, FAULTS, FAULTS_NOTE, FAULTS_SHORT, Collected
 from analysis.files import write_csv, write_text
 from analysis.score_rules import ScoreRule
 from analysis.scores import Floats
@@ -27,24 +27,27 @@ LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 )
-COLUMNS = ["task", "statistic", "unit", "method", "value", "ci_low", "ci_high", "seeds", "score_rule", "version"]
+COLUMNS = [
+    "task", "statistic", "unit", "method", "value", "ci_low", "ci_high", "seeds", *FAULTS, "score_rule", "version",
+]  # fmt: skip
 
 
-def score_table(experiment: Collected, evaluations: pd.DataFrame) -> pd.DataFrame:
-    """One row for each task or statistic over ALL_TASKS, and method: COLUMNS.
+def score_table(experiment: Collected, evaluations: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """One row for each task or statistic over ALL_TASKS, and method: COLUMNS. `runs` is the provenance table.
 
     Tasks are in the metric's own unit, statistics over tasks in that of the score rule. The optimality gap is given
-    where 1 means human, the only scale on which it has a meaning here.
+    where 1 means human, the only scale on which it has a meaning here. Faults are summed over a row's runs.
     """
-    rows = [
-        row
-        for method in experiment.methods
-        for row in _rows(experiment, method, evaluations[evaluations["method"] == method])
-    ]
+    rows = []
+    for method in experiment.methods:
+        its_runs = runs[runs["method"] == method]
+        for row in _rows(experiment, method, evaluations[evaluations["method"] == method]):
+            of_row = its_runs if row["task"] == ALL_TASKS else its_runs[its_runs["task"] == row["task"]]
+            rows.append(row | collected.faults(of_row))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _rows(experiment: Collected, method: str, evaluations: pd.DataFrame) -> Iterator[tuple[object, ...]]:
+def _rows(experiment: Collected, method: str, evaluations: pd.DataFrame) -> Iterator[dict[str, object]]:
     rule, raw = experiment.rule, experiment.task_rule
     matrix = score_rules.score_matrix(evaluations, raw, experiment.benchmark, experiment.tasks)
     for task in experiment.tasks:
@@ -55,20 +58,23 @@ def _rows(experiment: Collected, method: str, evaluations: pd.DataFrame) -> Iter
             yield _row(ALL_TASKS, statistic, method, matrix, rule)
 
 
-def _row(task: str, statistic: str, method: str, matrix: pd.DataFrame, rule: ScoreRule) -> tuple[object, ...]:
+def _row(task: str, statistic: str, method: str, matrix: pd.DataFrame, rule: ScoreRule) -> dict[str, object]:
     found = bootstrap.interval(matrix.to_numpy(), STATISTICS[statistic])
-    return (
-        task, statistic, rule.unit, method, found.value, found.low, found.high, len(matrix), rule.name, rule.version,
-    )  # fmt: skip
+    return {
+        "task": task, "statistic": statistic, "unit": rule.unit, "method": method, "value": found.value,
+        "ci_low": found.low, "ci_high": found.high, "seeds": len(matrix), "score_rule": rule.name,
+        "version": rule.version,
+    }  # fmt: skip
 
 
 def wide(table: pd.DataFrame) -> pd.DataFrame:
-    """For reading: one line per task or statistic, one column per method with `mean [low, high]`, and the seeds."""
+    """For reading: one line per task or statistic with the seeds, `mean [low, high]` of each method, and all faults."""
     label = table["task"].where(table["task"] != ALL_TASKS, ALL_TASKS + ": " + table["statistic"].replace(LABELS))
     cells = table.assign(row=label, cell=[cell(*row) for row in table[["value", "ci_low", "ci_high"]].to_numpy()])
     lines = cells.pivot(index=["row", "unit", "seeds"], columns="method", values="cell")
+    lines[FAULTS_SHORT] = collected.joined_faults(cells.groupby(["row", "unit", "seeds"])[list(FAULTS)].sum())
     order = cells[["row", "unit", "seeds"]].drop_duplicates().itertuples(index=False, name=None)
-    lines = lines.loc[list(order), list(dict.fromkeys(table["method"]))].reset_index()
+    lines = lines.loc[list(order), [*dict.fromkeys(table["method"]), FAULTS_SHORT]].reset_index()
     return lines.rename(columns={"row": "task"}).rename_axis(columns=None)
 
 
@@ -129,10 +135,11 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="file to write, without its suffix")
     args = parser.parse_args()
     experiment = collected.load(args.collected)
-    table = score_table(experiment, experiment.table(Path(experiment.rule.file).stem))
+    table = score_table(experiment, experiment.table(Path(experiment.rule.file).stem), experiment.table("provenance"))
     lines = wide(table)
     rule = experiment.rule
-    caption = f"{experiment.title}. Score rule {rule.name} (version {rule.version}), mean over runs [95 % interval]."
+    score = f"Score rule {rule.name} (version {rule.version}), mean over runs [95 % interval]"
+    caption = f"{experiment.title}. {score}. {FAULTS_NOTE}"
     write_csv(args.out.with_suffix(".csv"), table)
     write_text(args.out.with_suffix(".md"), f"{caption}\n\n{markdown(lines)}")
     write_text(args.out.with_suffix(".tex"), latex(lines, caption, experiment.name))

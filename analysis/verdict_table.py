@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis import claims, collected, errors, tables, verdicts
 from analysis.claims import Claim
-from analysis.collected import Collected
+from analysis.collected import FAULTS, FAULTS_NOTE, FAULTS_SHORT, Collected
 from analysis.comparison import Row, compare
 from analysis.errors import InputError
 from analysis.files import write_csv, write_text
@@ -23,7 +23,8 @@ COLUMNS = list(Row.__dataclass_fields__)
 REASONS = "deviations and reasons"
 CAPTION = (
     "Our runs against published numbers. A difference counts as none within the margin of the score rule; "
-    "intervals are 95 % stratified bootstraps over seeds, without correction for the number of verdicts."
+    "intervals are 95 % stratified bootstraps over seeds, without correction for the number of verdicts. "
+    f"{FAULTS_NOTE}"
 )
 
 
@@ -90,6 +91,7 @@ def for_reading(table: pd.DataFrame) -> pd.DataFrame:
             "difference": joined("difference", "difference_low", "difference_high"),
             "margin": ["" if pd.isna(x) else tables.number(x) for x in table["margin"]],
             "runs": _counts(table["runs"]),
+            FAULTS_SHORT: collected.joined_faults(table[list(FAULTS)]),
             "further seeds": _counts(table["further_seeds"]),
             "claim": table["claim"].where(table["claim"] != "", table["experiment"]),
             REASONS: ["; ".join(filter(None, pair)) for pair in zip(table["deviations"], table["reason"], strict=True)],

@@ -98,6 +98,7 @@ def provenance(name: RunName, config, steps: int) -> dict:
         "updates": steps // 4,
         "env_restarts": 0,
         "skipped_updates": 0,
+        "inexact_resumes": 0,
     }
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from analysis import plots, profiles, published, tables
-from analysis.collected import ALL_TASKS, PUBLISHED, Collected
+from analysis.collected import ALL_TASKS, FAULTS, PUBLISHED, Collected
 from analysis.curves import curves
 from analysis.errors import InputError
 
@@ -34,6 +34,11 @@ def episodes(scores: dict[str, list[list[float]]], method: str = "dreamerv2") ->
         for noise in (-1.0, 1.0)
     ]
     return pd.DataFrame(rows, columns=["task", "method", "seed", "env_frame", "return"])
+
+
+def provenance(data: pd.DataFrame, **faults: int) -> pd.DataFrame:
+    """A row for each run, with its faults, which are none unless given."""
+    return data[["task", "method", "seed"]].drop_duplicates().assign(**dict.fromkeys(FAULTS, 0) | faults)
 
 
 def test_a_curve_is_the_mean_over_episodes_and_seeds() -> None:
@@ -112,7 +117,7 @@ def test_profiles_of_unlike_budgets_are_not_put_together(tmp_path: Path, last_fr
 
 def test_the_score_table() -> None:
     data = episodes({"pong": [[HUMAN_PONG], [HUMAN_PONG]], "boxing": [[RANDOM_BOXING], [RANDOM_BOXING]]})
-    table = tables.score_table(experiment("final_policy_human_normalised", ["pong", "boxing"]), data)
+    table = tables.score_table(experiment("final_policy_human_normalised", ["pong", "boxing"]), data, provenance(data))
     values = table.set_index(["task", "statistic"])["value"]
     assert values["pong", "mean"] == pytest.approx(HUMAN_PONG)
     assert values[ALL_TASKS, "mean"] == pytest.approx(0.5)
@@ -121,17 +126,32 @@ def test_the_score_table() -> None:
     assert set(table["score_rule"]) == {"final_policy_human_normalised"}
 
 
+def test_every_row_of_a_table_tells_what_its_runs_suffered() -> None:
+    scores = {"pong": [[1.0], [1.0]], "boxing": [[2.0], [2.0]]}
+    data = pd.concat([episodes(scores, method) for method in ("zeta", "alpha")])
+    runs = provenance(data, skipped_updates=2, env_restarts=3)
+    runs.loc[runs["task"] == "pong", "inexact_resumes"] = 1
+    table = tables.score_table(experiment("final_policy_return", ["pong", "boxing"], ["zeta", "alpha"]), data, runs)
+    counts = table.set_index(["task", "statistic", "method"])[list(FAULTS)]
+    assert counts.loc["boxing", "mean", "zeta"].tolist() == [4, 6, 0], "two seeds"
+    assert counts.loc["pong", "mean", "alpha"].tolist() == [4, 6, 2]
+    assert counts.loc[ALL_TASKS, "iqm", "alpha"].tolist() == [8, 12, 2]
+    assert tables.wide(table)["s/r/i"].tolist() == ["8/12/4", "8/12/0", "16/24/4", "16/24/4"], "of both methods"
+
+
 def test_tables_for_reading_keep_the_order_of_the_experiment() -> None:
     scores = {"pong": [[1.0], [1.0]], "boxing": [[2.0], [2.0]]}
     data = pd.concat([episodes(scores, method) for method in ("zeta", "alpha")])
     lines = tables.wide(
-        tables.score_table(experiment("final_policy_return", ["pong", "boxing"], ["zeta", "alpha"]), data)
+        tables.score_table(
+            experiment("final_policy_return", ["pong", "boxing"], ["zeta", "alpha"]), data, provenance(data)
+        )
     )
-    assert lines.columns.tolist() == ["task", "unit", "seeds", "zeta", "alpha"]
+    assert lines.columns.tolist() == ["task", "unit", "seeds", "zeta", "alpha", "s/r/i"]
     assert lines["task"].tolist() == ["pong", "boxing", "all tasks: mean", "all tasks: IQM"]
     assert lines["alpha"].tolist()[0] == "1.00 [1.00, 1.00]"
     markdown = tables.markdown(lines).splitlines()
-    assert markdown[0] == "| task | unit | seeds | zeta | alpha |"
+    assert markdown[0] == "| task | unit | seeds | zeta | alpha | s/r/i |"
     assert len({line.count("|") for line in markdown}) == 1
 
 

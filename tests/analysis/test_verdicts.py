@@ -13,6 +13,7 @@ import yaml
 
 from analysis import claims, collected, experiments, published, scores, verdict_table, verdicts
 from analysis.bootstrap import Interval
+from analysis.collected import FAULTS, FAULTS_SHORT
 from analysis.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +104,7 @@ def collect(
     evaluations = evaluations.assign(episode=0, length=1000, success=evaluations.get("success", np.nan))
     evaluations.to_csv(directory / "evaluations.csv", index=False)
     provenance = evaluations[["task", "method", "seed"]].drop_duplicates()
-    provenance = provenance.assign(config_digest="0", code_revision="abc", env_restarts=0, skipped_updates=0)
+    provenance = provenance.assign(config_digest="0", code_revision="abc", **dict.fromkeys(FAULTS, 0))
     provenance.assign(**changes.pop("provenance", {})).to_csv(directory / "provenance.csv", index=False)
     experiment = {
         "name": name, "title": "", "description": "", "score_rule": "last_evaluation_human_normalised",
@@ -191,11 +192,14 @@ def test_deviations_are_declared(tmp_path):
         "PyTorch port of a result of JAX code",
         "variant small",
         "episodes per evaluation: 1, the paper has 100",
-        "10 environment restarts",
         "20 skipped updates",
+        "10 environment restarts",
         "5 code revisions",
         "uncommitted changes in the code",
     ]
+    counts = found.set_index("method")[list(FAULTS)]
+    assert counts.loc["dreamerv3"].tolist() == [10, 5, 0], "of the row's own runs"
+    assert verdict_table.for_reading(found)[FAULTS_SHORT].tolist()[0] == "10/5/0"
 
 
 def test_the_abstracts_gain_is_judged_per_task_with_metaworlds_version_declared(tmp_path):
