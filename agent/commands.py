@@ -10,6 +10,7 @@ import torch
 
 from agent.noise import stream_seed
 from agent.settings import RunConfig
+from agent.skipped import TooManySkipped
 from envs.errors import EnvironmentFailure, UserError
 from envs.worker import RestartBudget, WorkerEnv
 
@@ -17,7 +18,7 @@ FINISHED, FAILED, MISTAKE, CONTINUE = 0, 1, 2, 75
 
 
 def exit_code(command: Callable[[], int], directory: Path) -> int:
-    """Run a command; a user's mistake, a broken environment or a full disk ends it with a message, not a traceback.
+    """Run a command; a user's mistake, a broken environment, numbers or disk end it with a message, not a traceback.
 
     `directory` is what the command writes to.
     """
@@ -26,7 +27,7 @@ def exit_code(command: Callable[[], int], directory: Path) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
-    except EnvironmentFailure as error:
+    except (EnvironmentFailure, TooManySkipped) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     except OSError as error:

@@ -5,7 +5,7 @@ Reference: wmlib-torch/examples/train_dreamerv2.py. All counts are agent steps, 
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from agent import checkpoint
+from agent import checkpoint, skipped
 from agent.agent import Agent
 from agent.driver import Driver
 from agent.noise import Noise, stream_rng, stream_seed
@@ -70,6 +70,7 @@ class Loop:
         self.actor = Actor(self.agent, self.noise, "train_policy")
         self.replay = Replay(directory / "replay", config.replay, config.batch, seed)
         self.records = Records(directory, config.frames_per_step)
+        self.evidence = skipped.Evidence(directory / "skipped")
         self.carry = self.agent.initial_carry(config.batch.size)
         self.progress = Progress(next_checkpoint=config.train.checkpoint_every)
         self._resume()
@@ -172,9 +173,11 @@ class Loop:
     def _update(self) -> None:
         batch = {key: torch.as_tensor(value).to(self.device) for key, value in self.replay.sample().items()}
         batch["image"] = batch["image"].permute(0, 1, 4, 2, 3)  # (B, T, H, W, C) to (B, T, C, H, W), as it lies
-        noise = self.noise.draw("update", self.agent.updates, self.agent.update_noise())
-        self.carry, metrics = self.agent.update(batch, self.carry, noise)
+        number, carry = self.agent.updates, self.carry
+        noise = self.noise.draw("update", number, self.agent.update_noise())
+        self.carry, metrics = self.agent.update(batch, carry, noise)
         self.records.note_update(metrics)
+        self.evidence.note(number, _named(batch=batch, carry=carry._asdict(), noise=noise), metrics)
 
     def _evaluate_if_due(self) -> None:
         progress, settings = self.progress, self.config.evaluation
@@ -214,11 +217,20 @@ class Loop:
         }
         line = self.records.write(progress.step, self.agent.updates, extra)
         progress.skipped += updates * sum(line.get(f"{name}/skipped", 0.0) for name in self.agent.optimizers)
+        self._look_at_skipped()
         losses = ", ".join(f"{key[5:]} {value:.4g}" for key, value in line.items() if key.startswith("loss/"))
         log.info("step %d, update %d: %s", progress.step, self.agent.updates, losses)
 
+    def _look_at_skipped(self) -> None:
+        """Keep the evidence of skipped updates; too many of them end the run."""
+        if (path := self.evidence.write()) is not None:
+            log.warning("an update was skipped, because loss or gradient was not finite: its inputs are in %s", path)
+        steps = self.agent.updates * len(self.agent.optimizers)
+        skipped.check(round(self.progress.skipped), steps, self.config.limits.skipped_share, path)
+
     def save(self) -> None:
         """Write a checkpoint from which the run goes on as if it had never stopped."""
+        self._look_at_skipped()
         progress = self.progress
         progress.next_checkpoint = progress.step + self.config.train.checkpoint_every
         replay, ongoing = self.replay.state()
@@ -291,6 +303,11 @@ class Loop:
         self.progress.inexact_resumes += 1
         self.replay.drop_ongoing()
         self.driver.begin(driver["next"])
+
+
+def _named(**groups: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors of several groups by `group/name`."""
+    return {f"{group}/{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
 
 
 def _seeded_agent(config: RunConfig, env: gymnasium.Env, seed: int, device: torch.device) -> Agent:

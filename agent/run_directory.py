@@ -15,7 +15,7 @@ from agent.settings import RunConfig
 from envs.errors import UserError
 
 RESULTS = ("config.yaml", "metrics.jsonl", "evaluations.csv", "policy.safetensors", "provenance.json")
-KEPT_BESIDE = ("train.log", "tensorboard")  # worth keeping, but no declared result
+KEPT_BESIDE = ("train.log", "tensorboard", "skipped")  # worth keeping, but no declared result
 
 
 class RunDirectory:

@@ -20,6 +20,7 @@ from agent.loop import Loop
 from agent.provenance import provenance
 from agent.run_directory import RunDirectory
 from agent.settings import RunConfig
+from agent.skipped import TooManySkipped
 from envs.errors import EnvironmentFailure, UserError
 from envs.worker import RestartBudget
 
@@ -89,7 +90,7 @@ def _train_or_note_failure(args: argparse.Namespace, config: RunConfig, run: Run
     run.forget_failure()
     try:
         return _train(args, config, run, device)
-    except (UserError, EnvironmentFailure) as error:
+    except (UserError, EnvironmentFailure, TooManySkipped) as error:
         run.note_failure(str(error))
         raise
 

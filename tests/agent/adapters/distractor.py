@@ -27,6 +27,8 @@ class Misbehaving(gymnasium.Wrapper):
     def step(self, action):
         self.steps += 1
         observation, *rest = self.env.step(action)
+        if self.how == "rewards_overflow" and self.steps >= self.when:
+            rest[0] = 1e30  # whose square is no float32
         if self.steps == self.when:
             if self.how == "crashes":
                 os._exit(3)
