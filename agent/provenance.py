@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 
 import torch
 
-LIBRARIES = ("torch", "numpy", "gymnasium", "opencv-python-headless", "ale-py", "safetensors")
+LIBRARIES = (
+    "torch", "numpy", "gymnasium", "opencv-python-headless", "safetensors", "ale-py", "crafter", "dm-control",
+    "metaworld", "mujoco",
+)  # fmt: skip
 ROOT = Path(__file__).parent.parent
 
 
@@ -27,6 +31,13 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "platform": platform.platform(),
         "libraries": {name: v for name in LIBRARIES if (v := _version(name)) is not None},
     }
+
+
+def peak_memory(device: torch.device) -> dict[str, int | None]:
+    """The most memory in MB (2**20 bytes) that this process had: of the machine, and of tensors on the GPU."""
+    main = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+    gpu = torch.cuda.max_memory_allocated(device) // 2**20 if device.type == "cuda" else None
+    return {"peak_memory_mb": main, "peak_gpu_memory_mb": gpu}
 
 
 def code_revision() -> str | None:

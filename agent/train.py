@@ -17,7 +17,7 @@ from safetensors.torch import save
 from agent import commands
 from agent.config import names, resolve
 from agent.loop import Loop
-from agent.provenance import provenance
+from agent.provenance import peak_memory, provenance
 from agent.run_directory import RunDirectory
 from agent.settings import RunConfig
 from agent.skipped import TooManySkipped
@@ -113,7 +113,8 @@ def _train(args: argparse.Namespace, config: RunConfig, run: RunDirectory, devic
     finally:
         loop.close()
     run.finish(
-        save(loop.agent.policy_state()), {**_identity(args, config), **_measured(loop, started), **provenance(device)}
+        save(loop.agent.policy_state()),
+        {**_identity(args, config), **_measured(loop, started), **peak_memory(device), **provenance(device)},
     )
     print(f"finished: {args.run_dir}")
     return commands.FINISHED

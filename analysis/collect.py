@@ -21,7 +21,7 @@ from analysis.runs import Run
 PROVENANCE = (
     "code_revision", "config_digest", "image_digest", "command", "started", "finished", "wall_seconds", "gpu_seconds",
     "device", "cpu", "gpu", "threads", "python", "libraries", "agent_steps", "env_frames", "updates", "env_restarts",
-    "skipped_updates", "inexact_resumes",
+    "skipped_updates", "inexact_resumes", "peak_memory_mb", "peak_gpu_memory_mb",
 )  # fmt: skip
 
 

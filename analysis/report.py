@@ -207,6 +207,10 @@ def _count(value: float) -> int | str:
     return "none" if pd.isna(value) else int(value)
 
 
+def _megabytes(value: float) -> Cell:
+    return _cell("none", -1) if pd.isna(value) else _cell(f"{value:,.0f} MB", value)
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -223,6 +227,8 @@ PROVENANCE: dict[str, Callable[[dict[Any, Any]], Cell]] = {
     "agent steps": lambda run: _cell(f"{run['agent_steps']:,}", run["agent_steps"]),
     "env frames": lambda run: _cell(f"{run['env_frames']:,}", run["env_frames"]),
     "training time": lambda run: _cell(_duration(run["wall_seconds"]), run["wall_seconds"]),
+    "memory": lambda run: _megabytes(run["peak_memory_mb"]),
+    "GPU memory": lambda run: _megabytes(run["peak_gpu_memory_mb"]),
     "hardware": lambda run: _cell(_text(run["cpu"] if run["device"] == "cpu" else run["gpu"])),
     "threads": lambda run: _cell(_count(run["threads"])),
     "restarts": lambda run: _cell(_count(run["env_restarts"])),

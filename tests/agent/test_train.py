@@ -64,6 +64,7 @@ def test_provenance_says_what_it_takes_to_do_it_again(finished):
     assert found["config_digest"] == config["digest"]
     assert (found["agent_steps"], found["env_frames"]) == (150, 150)
     assert (found["env_restarts"], found["skipped_updates"], found["inexact_resumes"]) == (0, 0, 0)
+    assert 100 < found["peak_memory_mb"] < 4000
     assert (found["device"], found["gpu"], found["gpu_seconds"], found["threads"]) == ("cpu", None, 0, 1)
     assert found["wall_seconds"] > 0
     assert found["started"] <= found["finished"]

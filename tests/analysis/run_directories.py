@@ -98,6 +98,8 @@ def provenance(name: RunName, config, steps: int) -> dict:
         "updates": steps // 4,
         "env_restarts": 0,
         "skipped_updates": 0,
+        "peak_memory_mb": 640,
+        "peak_gpu_memory_mb": None,
         "inexact_resumes": 0,
     }
 
