@@ -30,11 +30,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an .npz file. It is made in memory: NumPy's writer complains from a destructor if the disk is full."""
+def arrays_to_bytes(arrays: Mapping[str, np.ndarray]) -> memoryview:
+    """What an .npz file holds, in memory: NumPy's own writer complains from a destructor if the disk is full."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-    path.write_bytes(buffer.getbuffer())
+    return buffer.getbuffer()
 
 
 def sync(path: Path) -> None:
@@ -44,3 +44,17 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def append(path: Path, data: bytes | memoryview) -> None:
+    """Write at the end of a file, and have it reach the disk."""
+    with path.open("ab", buffering=0) as file:
+        write_all(file, data)
+        os.fsync(file.fileno())
+
+
+def write_all(file: io.FileIO, data: bytes | memoryview) -> None:
+    """Write to a file without a buffer, whose destructor would complain if the disk is full."""
+    rest = memoryview(data).cast("B")
+    while rest:
+        rest = rest[file.write(rest) :]

@@ -15,14 +15,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from agent import checkpoint, skipped
+from agent import checkpoint, skipped, snapshot
 from agent.agent import Agent
 from agent.driver import Driver
 from agent.noise import Noise, stream_rng, stream_seed
 from agent.records import Records
 from agent.replay import Replay
 from agent.rollout import Actor, evaluate
-from agent.rssm import State
 from agent.settings import RunConfig
 from envs.errors import UserError
 from envs.worker import RestartBudget
@@ -46,6 +45,7 @@ class Progress:
     skipped: float = 0.0
     restarts: int = 0
     inexact_resumes: int = 0
+    damaged_chunks: int = 0
 
 
 class _Stopped(Exception):  # noqa: N818 (nothing went wrong)
@@ -129,7 +129,7 @@ class Loop:
         progress.step += 1
         if not progress.prefilled:
             self._end_prefill_if_due()
-        elif progress.step >= progress.next_update:
+        elif progress.step >= progress.next_update and self.replay.ready:  # not if its chunks were damaged
             progress.next_update += train.every
             self._update()
         if progress.prefilled and progress.step >= progress.next_log:
@@ -165,7 +165,7 @@ class Loop:
         progress.next_log = progress.step + train.log_every
 
     def _pretrain(self) -> None:
-        while self.progress.pretraining:
+        while self.progress.pretraining and self.replay.ready:
             self._heed_stop()
             self._update()
             self.progress.pretraining -= 1
@@ -233,76 +233,51 @@ class Loop:
         self._look_at_skipped()
         progress = self.progress
         progress.next_checkpoint = progress.step + self.config.train.checkpoint_every
-        replay, ongoing = self.replay.state()
+        tensors, learner = snapshot.take(self.agent, self.carry, self.actor)
         state = {
             "progress": {**asdict(progress), "restarts": self.restarts.used},
-            "updates": self.agent.updates,
-            "replay": replay,
+            "replay": self.replay.state(),
             "driver": {"next": self.driver.next, "ended": self.driver.ended, "checksum": self.driver.checksum()},
             "next_evaluation_episode": self.eval_driver.next,
             "positions": self.records.positions(),
             "pending": self.records.pending(),
-            "scalers": {name: opt.scaler.state_dict() for name, opt in self.agent.optimizers.items()},
+            "learner": learner,
         }
-        arrays = {f"ongoing/{key}": values for key, values in ongoing.items()}
-        arrays["actions"] = np.array(self.driver.actions, np.float32)
-        checkpoint.save(self.directory / "state", self._tensors(), arrays, state)
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        tensors = {f"agent/{name}": value for name, value in self.agent.state_dict().items()}
-        for name, optimizer in self.agent.optimizers.items():
-            for index, slot in optimizer.adam.state_dict()["state"].items():
-                tensors |= {f"{name}/{index}/{key}": value for key, value in slot.items()}
-        tensors |= {f"carry/{key}": value for key, value in self.carry._asdict().items()}
-        policy = self.actor.carry
-        return tensors | {"policy/action": policy.action} | {
-            f"policy/{key}": value for key, value in policy.state._asdict().items()
-        }  # fmt: skip
+        arrays = {"actions": np.array(self.driver.actions, np.float32)}
+        checkpoint.save(self.directory / "state", tensors, arrays, state)
+        self.replay.saved()
 
     def _resume(self) -> None:
-        loaded = checkpoint.load(self.directory / "state", self.device)
+        loaded = checkpoint.load(
+            self.directory / "state", self.device, lambda state: self.records.fault(state["positions"])
+        )
         if loaded is None:
-            self.records.rewind({"metrics": 0, "evaluations": 0})
+            self.records.rewind({})
             return
         tensors, arrays, state = loaded
         self.progress = Progress(**state["progress"])
         self.restarts.used += self.progress.restarts
-        self._load_tensors(tensors, state)
-        ongoing = {key.removeprefix("ongoing/"): v for key, v in arrays.items() if key.startswith("ongoing/")}
-        self.replay.load_state(state["replay"], ongoing)
+        self.carry = snapshot.put_back(self.agent, self.actor, tensors, state["learner"])
+        damaged, whole = self.replay.load_state(state["replay"])
         self.records.rewind(state["positions"])
         self.records.load_pending(state["pending"])
         self.eval_driver.begin(state["next_evaluation_episode"])
-        self._restore_episode(state["driver"], arrays["actions"])
+        exact = self._restore_episode(state["driver"], arrays["actions"], whole) and not damaged
+        self.progress.inexact_resumes += not exact
+        self.progress.damaged_chunks += damaged
         log.info("continuing at agent step %d, update %d", self.progress.step, self.agent.updates)
 
-    def _load_tensors(self, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
-        def under(prefix: str) -> dict[str, torch.Tensor]:
-            return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-        self.agent.load_state_dict(under("agent/"))
-        self.agent.updates = state["updates"]
-        for name, optimizer in self.agent.optimizers.items():
-            slots: dict[int, dict[str, torch.Tensor]] = {}
-            for key, value in under(f"{name}/").items():
-                index, slot = key.split("/")
-                slots.setdefault(int(index), {})[slot] = value
-            optimizer.adam.load_state_dict({**optimizer.adam.state_dict(), "state": slots})
-            optimizer.scaler.load_state_dict(state["scalers"][name])
-        self.carry = State(**under("carry/"))
-        policy = under("policy/")
-        action = policy.pop("action")
-        self.actor.carry = type(self.actor.carry)(State(**policy), action)
-
-    def _restore_episode(self, driver: dict[str, Any], actions: np.ndarray) -> None:
-        """Play the episode under way again; if the simulator does not repeat itself, end it and count that."""
+    def _restore_episode(self, driver: dict[str, Any], actions: np.ndarray, in_replay: bool) -> bool:
+        """Play the episode under way again; end it, and return False, if it is another then or lost to the replay."""
         self.driver.begin(driver["next"])
-        if driver["ended"] or self.driver.restore(driver["next"] - 1, actions, driver["checksum"]):
-            return
+        if driver["ended"]:
+            return True
+        if in_replay and self.driver.restore(driver["next"] - 1, actions, driver["checksum"]):
+            return True
         log.warning("the episode under way could not be restored: it is cut, and this run is no longer exact")
-        self.progress.inexact_resumes += 1
         self.replay.drop_ongoing()
         self.driver.begin(driver["next"])
+        return False
 
 
 def _named(**groups: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,14 @@ from agent.files import sync
 EVALUATION_COLUMNS = ("agent_step", "env_frame", "episode", "return", "length", "success", "seed")
 
 
+Position = list[int]  # size in bytes, CRC-32
+
+
 class Records:
     def __init__(self, directory: Path, frames_per_step: int):
         self._frames_per_step = frames_per_step
         self.metrics_path, self.evaluations_path = directory / "metrics.jsonl", directory / "evaluations.csv"
+        self._paths = (self.metrics_path, self.evaluations_path)
         self._board = Board(directory / "tensorboard")
         self._pending: list[Tensor] = []
         self._names: tuple[str, ...] = ()
@@ -71,18 +76,26 @@ class Records:
         means = {f"evaluation/{key}": sum(found) / len(found) for key, found in values.items() if found}
         self._board.add(means, rows[0]["env_frame"])
 
-    def positions(self) -> dict[str, int]:
-        """The files' sizes in bytes; that much of them is on the disk then."""
-        paths = {"metrics": self.metrics_path, "evaluations": self.evaluations_path}
-        for path in filter(Path.exists, paths.values()):
+    def positions(self) -> dict[str, Position]:
+        """The size in bytes and the checksum of each file that there is; that much of it is on the disk then."""
+        paths = [path for path in self._paths if path.exists()]
+        for path in paths:
             sync(path)
-        return {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
+        return {path.name: _position(path.read_bytes()) for path in paths}
 
-    def rewind(self, positions: Mapping[str, int]) -> None:
+    def fault(self, positions: Mapping[str, Position]) -> str | None:
+        """What is wrong with the files that were written up to these positions, if anything."""
+        for path in self._paths:
+            size, checksum = positions.get(path.name, (0, 0))
+            data = path.read_bytes() if path.exists() else b""
+            if _position(data[:size]) != [size, checksum]:
+                return f"{path} is no longer what was written, {size} bytes with the CRC-32 {checksum}"
+        return None
+
+    def rewind(self, positions: Mapping[str, Position]) -> None:
         """Cut the files to the sizes that they had."""
-        for name, path in {"metrics": self.metrics_path, "evaluations": self.evaluations_path}.items():
-            if path.exists():
-                os.truncate(path, positions[name])
+        for path in filter(Path.exists, self._paths):
+            os.truncate(path, positions.get(path.name, [0])[0])
 
     def pending(self) -> dict[str, Any]:
         """What was noted since the last `write`, for a checkpoint."""
@@ -118,6 +131,10 @@ class Board:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _position(data: bytes) -> Position:
+    return [len(data), zlib.crc32(data)]
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:

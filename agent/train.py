@@ -154,6 +154,7 @@ def _measured(loop: Loop, started: str) -> dict[str, Any]:
         "env_restarts": loop.restarts.used,
         "skipped_updates": round(progress.skipped),
         "inexact_resumes": progress.inexact_resumes,
+        "damaged_replay_chunks": progress.damaged_chunks,
     }
 
 

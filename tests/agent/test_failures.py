@@ -114,12 +114,12 @@ def test_an_environment_that_fails_too_often_ends_the_run_with_a_message(tmp_pat
 
 def test_the_budget_of_restarts_is_the_runs_and_can_be_raised(tmp_path):
     once = ("--set", "evaluation.episodes=1", "--set", "limits.env_restarts=2")
-    done = train(tmp_path, *once, misbehave="crashes:40")  # at steps 40 and 80, and after the checkpoint at 120
+    done = train(tmp_path, *once, misbehave="crashes:40")  # at steps 40 and 80, and after the checkpoint at 100
     assert failed_with_a_message(done, 1), done.stderr
     retried = train(tmp_path, *once, "--attempt", "2")
     assert failed_with_a_message(retried, 2)
     assert "its budget of 2 restarts is used up" in retried.stderr
-    continued = train(tmp_path, *once, misbehave="crashes:10")
+    continued = train(tmp_path, *once, misbehave="crashes:30")  # not while it plays the episode under way again
     assert failed_with_a_message(continued, 1)
     assert "continuing at agent step 1" in continued.stderr
     assert "restart 1" not in continued.stderr

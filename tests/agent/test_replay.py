@@ -1,6 +1,7 @@
 """Replay draws the sequences it says it draws, and a restored one goes on as if nothing had happened."""
 
-from pathlib import Path
+import json
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from agent.chunks import HEADER
 from agent.replay import Replay
 from agent.settings import Batch
 from agent.settings import Replay as Settings
@@ -36,9 +38,10 @@ def add_episode(replay, number, steps):
 @pytest.fixture(scope="module")
 def make(tmp_path_factory):
     """Makes a replay with episodes of the given lengths (agent steps), each in a directory of its own."""
+    chunk_of_some_rows = mock.patch("agent.replay.BYTES_PER_CHUNK", 200)
 
     def make_one(lengths=(), *, directory=None, size=2, length=6, seed=0, **changes):
-        chosen = {"capacity": 10**6, "min_length": 1, "max_length": 6, "prioritize_ends": 0, "one_stream": True}
+        chosen = {"capacity": 2000, "min_length": 1, "max_length": 6, "prioritize_ends": 0, "one_stream": True}
         chosen |= {"unit": "episodes", "ongoing": False}
         directory = directory or tmp_path_factory.mktemp("replay")
         replay = Replay(directory, Settings(**(chosen | changes)), Batch(size=size, length=length), seed)
@@ -46,7 +49,8 @@ def make(tmp_path_factory):
             add_episode(replay, number, steps)
         return replay
 
-    return make_one
+    with chunk_of_some_rows:
+        yield make_one
 
 
 def sequences(batch):
@@ -178,7 +182,7 @@ def test_lengths_vary_below_the_longest_when_the_shortest_is_shorter(make):
 def test_the_oldest_whole_episodes_are_evicted_beyond_the_capacity(make, episodes, capacity):
     replay = make(episodes, capacity=capacity)
     kept = [n for n in range(len(episodes)) if sum(episodes[n:]) <= capacity or n == len(episodes) - 1]
-    assert replay.state()[0]["episodes"] == kept
+    assert [number for number, *_ in replay.state()["episodes"]] == kept
     assert replay.steps == sum(episodes[n] for n in kept)
     assert set(starts(replay, 20)[:, 0]) <= set(kept)
 
@@ -207,8 +211,7 @@ def test_a_restored_replay_goes_on_as_the_one_that_was_saved(
     for step in range(ongoing):
         replay.add(row(99, step, False))
     replay.sample()
-    state, rows = replay.state()
-    rows = {key: values.copy() for key, values in rows.items()}
+    state = json.loads(json.dumps(replay.state()))
 
     def go_on(replay):
         found = [replay.sample()]
@@ -216,11 +219,11 @@ def test_a_restored_replay_goes_on_as_the_one_that_was_saved(
         for number, steps in enumerate(later, start=100):
             add_episode(replay, number, steps)
             found.append(replay.sample())
-        return found, replay.state()[0]
+        return found, replay.state()
 
-    expected, expected_state = go_on(replay)  # also writes episodes that the restored one must write over
+    expected, expected_state = go_on(replay)  # also writes rows that the restored one must write over
     restored = make(**shape)
-    restored.load_state(state, rows)
+    assert restored.load_state(state) == (0, True)
     found, found_state = go_on(restored)
 
     assert found_state == expected_state
@@ -258,12 +261,12 @@ def test_the_seed_decides_what_is_drawn(make):
 
 
 def test_a_dropped_episode_leaves_nothing(make):
-    replay = make([10])
+    replay = make([10], size=100)
     replay.add(row(1, 0, False))
     replay.drop_ongoing()
-    assert replay.state()[1] == {}
-    add_episode(replay, 2, 4)
-    assert replay.steps == 14
+    add_episode(replay, 2, 8)
+    assert replay.steps == 18
+    assert set(starts(replay, 100)[:, 0]) == {0, 2}
 
 
 def test_an_environment_whose_episodes_are_all_too_short_is_told(make):
@@ -272,13 +275,53 @@ def test_an_environment_whose_episodes_are_all_too_short_is_told(make):
         add_episode(replay, 19, 9)
 
 
-def test_an_episode_that_cannot_be_written_whole_is_not_there(make, tmp_path, monkeypatch):
-    replay = make(directory=tmp_path)
+def test_files_that_two_checkpoints_can_do_without_are_removed(make, tmp_path):
+    """What was evicted may still be named by the last checkpoint and by the one before it."""
+    replay = make(directory=tmp_path, capacity=30)
+    sizes, states = [], []
+    for number in range(40):
+        add_episode(replay, number, 9)
+        states.append(replay.state())
+        sizes.append(len(list(tmp_path.iterdir())))
+        replay.saved()
+    rows_per_chunk = 200 // 23
+    assert max(sizes[10:]) <= 5 * 10 / rows_per_chunk + 3
+    for state in states[:-3:-1]:
+        restored = make(directory=tmp_path, capacity=30)
+        assert restored.load_state(state) == (0, True)
 
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        add_episode(replay, 0, 5)
-    assert list(Path(tmp_path).iterdir()) == []
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(episodes=lengths, ongoing=st.integers(0, 20), chunk=st.integers(0, 100), at=st.integers(0, 200))
+def test_a_damaged_chunk_costs_the_episodes_that_lie_in_it(make, tmp_path_factory, episodes, ongoing, chunk, at):
+    directory = tmp_path_factory.mktemp("damaged")
+    replay = make([12, *episodes], directory=directory, size=100, length=4, ongoing=True)
+    for step in range(ongoing):
+        replay.add(row(99, step, False))
+    state = replay.state()
+    paths = sorted(directory.iterdir())
+    path = paths[chunk % len(paths)]
+    flip(path, at)
+    damaged_from = int(path.stem.removeprefix("rows_"))
+    damaged = set(range(damaged_from, damaged_from + 200 // 23))
+
+    restored = make(directory=directory, size=100, length=4, ongoing=True)
+    count, whole = restored.load_state(state)
+    assert count == 1
+    assert not path.exists()
+    assert path.with_name(path.name + ".damaged").exists()
+    kept = [number for number, start, stop in state["episodes"] if not damaged & set(range(start, stop))]
+    assert list(number for number, *_ in restored.state()["episodes"]) == kept
+    assert whole == (not damaged & set(range(state["begin"], state["chunks"]["rows"])))
+    if not whole:
+        restored.drop_ongoing()
+    add_episode(restored, 50, 15)
+    assert set(restored.sample()["reward"].ravel()) <= {*kept, 50, 99 if whole else 50}
+
+
+def flip(path, at):
+    """Change one bit of a row, or of the header's text."""
+    data = bytearray(path.read_bytes())
+    at = at % (len(data) - HEADER + 100)
+    data[HEADER - 100 + at if at >= 100 else at] ^= 16
+    path.write_bytes(bytes(data))

@@ -140,6 +140,20 @@ def test_a_simulator_that_does_not_repeat_itself_is_counted(tmp_path):
     assert provenance(tmp_path)["inexact_resumes"] == 1
 
 
+def test_a_run_whose_replay_was_damaged_goes_on_without_it_and_says_so(tmp_path):
+    assert train(tmp_path, misbehave="SIGTERM:100").returncode == 75
+    (chunk,) = (tmp_path / "checkpoint/replay").iterdir()
+    damaged = bytearray(chunk.read_bytes())
+    damaged[-1] ^= 1
+    chunk.write_bytes(damaged)
+    done = train(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"replay chunk {chunk} is damaged: wrong checksum of row" in done.stderr
+    found = provenance(tmp_path)
+    assert (found["damaged_replay_chunks"], found["inexact_resumes"], found["agent_steps"]) == (1, 1, 150)
+    assert len(evaluations(tmp_path)) == 4
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
