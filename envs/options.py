@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from .errors import UserError
@@ -36,9 +37,34 @@ def fraction(key: str, value: object, low: float, high: float) -> float:
     return float(value)
 
 
+def text(key: str, value: object) -> str:
+    """`value` if it is text and not empty, else a UserError."""
+    if not isinstance(value, str) or not value:
+        raise _invalid(key, value, "text")
+    return value
+
+
 def choice(key: str, value: object, allowed: tuple[Choice, ...]) -> Choice:
     """The member of `allowed` that equals `value`, else a UserError."""
     for option in allowed:
         if value == option and type(value) is type(option):
             return option
     raise _invalid(key, value, "one of " + ", ".join(map(str, allowed)))
+
+
+def subset(key: str, value: object, allowed: Sequence[str]) -> tuple[str, ...]:
+    """`value` if it is a list of different members of `allowed`, else a UserError."""
+    names = list(value) if isinstance(value, (list, tuple)) else None
+    if names is None or not set(map(str, names)) <= set(allowed) or len(set(names)) < len(names):
+        raise _invalid(key, value, "a list of some of " + ", ".join(allowed))
+    return tuple(names)
+
+
+def span(key: str, value: object, low: int, other: tuple[int, int] | None = None) -> tuple[int, int]:
+    """`value`, first and last of whole numbers from `low` to 2**32 - 1, or equal to `other`; else a UserError."""
+    ends = tuple(value) if isinstance(value, (list, tuple)) else ()
+    whole = len(ends) == 2 and all(isinstance(end, int) and not isinstance(end, bool) for end in ends)
+    if not whole or (ends != other and not low <= ends[0] <= ends[1] < 2**32):
+        besides = "" if other is None else f", or {list(other)}"
+        raise _invalid(key, value, f"[first, last], whole numbers from {low} to {2**32 - 1}{besides}")
+    return ends[0], ends[1]

@@ -9,7 +9,7 @@ import envs
 from envs.check import check, main
 
 ADAPTERS = "tests.envs.adapters"
-SIMULATED = {"metaworld"}  # slow to render: tests/envs/test_simulated.py
+SIMULATED = {"metaworld", "dmc_remastered", "dmc_background"}  # slow to render: tests/envs/test_simulated.py
 TASKS = [(b, t) for b in envs.benchmarks() if b not in SIMULATED for t in envs.tasks(b)]
 
 

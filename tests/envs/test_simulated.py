@@ -8,7 +8,11 @@ from envs import contract
 from envs.errors import SimulatorMissing
 from envs.worker import WorkerEnv
 
-OPTIONS = {"metaworld": {"rendering": "fast"}}
+OPTIONS = {
+    "metaworld": {"rendering": "fast"},
+    "dmc_remastered": {"rendering": "fast", "textures": "generated"},
+    "dmc_background": {"rendering": "fast", "videos": "generated"},
+}
 PAPER = [(benchmark, task) for benchmark in OPTIONS for task in envs.tasks(benchmark)[:3]]
 
 

@@ -1,0 +1,16 @@
+use rule train as train_dmc_background with:
+    wildcard_constraints:
+        benchmark="dmc_background",
+    container:
+        image("dmc_background")
+    resources:
+        **needs(mem_mb=2000),
+
+
+use rule evaluate as evaluate_dmc_background with:
+    wildcard_constraints:
+        benchmark="dmc_background",
+    container:
+        image("dmc_background")
+    resources:
+        **needs(mem_mb=2000),
