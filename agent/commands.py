@@ -63,4 +63,7 @@ def set_threads(config: RunConfig) -> None:
 def environment(config: RunConfig, seed: int, restarts: RestartBudget, name: str) -> gymnasium.Env:
     """The run's environment in a worker process; `name` tells several of one run apart, which share `restarts`."""
     worker_seed = stream_seed(seed, f"env_{name}") >> 1
-    return WorkerEnv(config.benchmark, config.task, worker_seed, config.env, restarts=restarts)
+    return WorkerEnv(
+        config.benchmark, config.task, worker_seed, config.env,
+        python=config.worker.python, timeout=config.worker.timeout, restarts=restarts,
+    )  # fmt: skip

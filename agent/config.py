@@ -23,7 +23,8 @@ Tree = dict[str, Any]
 # What a file may hold beside settings, True where it must; a method's other keys are settings.
 KEYS = {
     "benchmarks": {
-        "description": False, "score": True, "tasks": True, "env": True, "frames_per_step": True, "methods": True
+        "description": False, "score": True, "deterministic": False, "tasks": True, "env": True, "worker": False,
+        "frames_per_step": True, "methods": True,
     },
     "methods": {"description": False, "extends": False, **dict.fromkeys(RunConfig.model_fields, False)},
     "variants": {"description": False, "all": False, "benchmarks": False},
@@ -87,8 +88,8 @@ def _layers(
             f"it has them for {', '.join(bench['methods'])}: {_file('benchmarks', benchmark)}"
         )
     yield str(_file("methods", base)), _settings(_load("methods", base))
-    for key in ("score", "env", "frames_per_step"):
-        yield str(_file("benchmarks", benchmark)), {key: bench[key]}
+    for key in ("score", "env", "worker", "frames_per_step"):
+        yield str(_file("benchmarks", benchmark)), {key: bench[key]} if key in bench else {}
     yield str(_file("benchmarks", benchmark)), bench["methods"][base]
     yield str(_file("benchmarks", benchmark)), bench["tasks"][task] or {}
     for name in derived:

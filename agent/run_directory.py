@@ -111,6 +111,6 @@ def describe(config: RunConfig, seed: int) -> dict[str, Any]:
 
 def _differences(stored: Any, wanted: Any, path: str = "") -> list[str]:
     if isinstance(stored, dict) and isinstance(wanted, dict):
-        keys = [key for key in {**stored, **wanted} if path or key not in ("digest", "limits")]
+        keys = [key for key in {**stored, **wanted} if path or key not in ("digest", "limits", "worker")]
         return [text for key in keys for text in _differences(stored.get(key), wanted.get(key), f"{path}.{key}")]
     return [] if stored == wanted else [f"{path[1:]} is {stored!r} there, {wanted!r} was asked for"]

@@ -231,6 +231,13 @@ class Limits(Settings):
     skipped_share: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Worker(Settings):
+    """Of the processes that environments live in. What they find does not depend on it, so that no digest counts it."""
+
+    python: str | None
+    timeout: Annotated[float, Field(gt=0)]
+
+
 class RunConfig(Settings):
     """All settings of one run but its seed."""
 
@@ -251,6 +258,7 @@ class RunConfig(Settings):
     world_model: WorldModel
     behavior: Behavior
     limits: Limits
+    worker: Worker
 
     @property
     def env_frames_per_step(self) -> int:
@@ -260,7 +268,9 @@ class RunConfig(Settings):
     @property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of the settings: equal digests, equal runs up to the seed."""
-        return hashlib.sha256(json.dumps(self.model_dump(exclude={"limits"}), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps(self.model_dump(exclude={"limits", "worker"}), sort_keys=True).encode()
+        ).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         return self.model_dump()

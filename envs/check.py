@@ -5,105 +5,192 @@
     python -m envs.check --all --json check.json  every task of every benchmark, results to a file
 
 Each task is run in worker processes with the adapter's defaults, which are the paper's protocol. Its status is `pass`,
-`fail` (the reason says what of the contract in envs/contract.py is broken) or `cannot_run` (the simulator is not
-installed here). The exit code is 0 if no task failed, 1 if one did, 2 for a mistake in the arguments.
+`fail` (the reason says what of the contract in envs/contract.py is broken) or `cannot_run` (the simulator or its assets
+are missing here). An environment that does not repeat an episode for its seed fails, unless its benchmark's settings
+declare `deterministic: false`. Beside the results comes one contact sheet of each benchmark, with frames of an episode
+of every task: look at it. The exit code is 0 if no task failed, 1 if one did, 2 for a mistake in the arguments.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 
 from envs import contract, registry
+from envs.declared import BENCHMARKS, Declared, declared
 from envs.errors import EnvironmentFailure, SimulatorMissing, UserError
+from envs.sheets import contact_sheet, png
 from envs.worker import WorkerEnv
 
 SEED = 1
 FRAMES = Path("results/environments")
-TIMED_STEPS = 200  # agent steps
+FEWEST, MOST = 10, 1000  # agent steps per check, if nothing else is asked for:
+CHECK_SECONDS = 1.5  # as many as fit into this time
+PICTURES = 8  # of an episode on the contact sheet
+PATIENCE = 300.0  # seconds for the checks in an own process
 
 
 @dataclass
 class Result:
-    """The contract result of one task; frames are what the agent sees, one per agent step."""
+    """The contract result of one task. `pictures` are frames of an episode, as the agent sees them."""
 
     benchmark: str
     task: str
     status: str = "fail"  # or pass, cannot_run
     reason: str = ""
-    frames_per_second: float | None = None
+    deterministic: bool | None = None  # as found
+    note: str = ""
+    steps: int | None = None  # agent steps of the longest check
+    frames_per_second: float | None = None  # agent steps per second, through the worker
     reset_seconds: float | None = None  # median
-    frame: str | None = None  # path of the PNG
+    peak_memory_mb: float | None = None  # of the worker process, resident
+    pictures: list[np.ndarray] = field(default_factory=list, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All but the pictures, as JSON takes it."""
+        return {key: value for key, value in asdict(self).items() if key != "pictures"}
 
 
-def check(benchmark: str, task: str, frames: Path, *, steps: int = 100, adapters: str = registry.ADAPTERS) -> Result:
-    """Hold one task to the contract with `steps` agent steps per check; one frame goes into the folder `frames`."""
+def check(
+    benchmark: str,
+    task: str,
+    *,
+    seed: int = SEED,
+    steps: int | None = None,
+    adapters: str = registry.ADAPTERS,
+    settings: Path = BENCHMARKS,
+) -> Result:
+    """Hold one task to the contract, with `steps` agent steps per check, by default as many as its speed allows.
+
+    settings: the folder of the benchmarks' settings, which declare what is not deterministic.
+    """
     result = Result(benchmark, task)
     try:
-        found = _check_worker(result, frames, steps, adapters)
+        found = _violations(result, seed, steps, adapters, declared(benchmark, settings))
     except SimulatorMissing as missing:
         result.status, result.reason = "cannot_run", str(missing)
-    except EnvironmentFailure as failure:
+    except (EnvironmentFailure, UserError) as failure:
         result.reason = str(failure)
+    except Exception as error:  # a fault of an adapter must not keep the other tasks from being checked
+        result.reason = f"{type(error).__name__}: {error}"
     else:
         result.status, result.reason = ("fail", "; ".join(found)) if found else ("pass", "")
     return result
 
 
-def _check_worker(result: Result, frames: Path, steps: int, adapters: str) -> list[str]:
-    """Fill in the measurements, and return the violations."""
-    place = (result.benchmark, result.task, SEED)
-    environment = WorkerEnv(*place, restarts=0, adapters=adapters)
+def _violations(result: Result, seed: int, steps: int | None, adapters: str, settings: Declared) -> list[str]:
+    """Fill in what is measured, and return how the contract is broken."""
+    place = (result.benchmark, result.task, seed)
+    chosen: dict[str, Any] = {"restarts": 0, "adapters": adapters, "python": settings.python}
+    environment = WorkerEnv(*place, **chosen)
     try:
-        if found := contract.violations(environment, SEED, steps):
+        result.steps = steps or _affordable_steps(environment, seed)
+        if found := contract.violations(environment, seed, min(result.steps, 100), seeding=False):
             return found
-        first = contract.trajectory(environment, SEED, steps)
-        _measure(result, environment, frames)
+        _measure(result, environment, seed)
+        first = contract.trajectory(environment, seed, result.steps)
+        found = contract.wrong_seeding(environment, seed, first)
+        result.peak_memory_mb = environment.peak_memory_mb
     finally:
         environment.close()
-    other = WorkerEnv(*place, restarts=0, adapters=adapters)
-    try:
-        if contract.trajectory(other, SEED, steps) != first:
-            return [f"reset(seed={SEED}) does not start the same episode in a fresh process"]
-    finally:
-        other.close()
-    # The worker's arrays are copies: only the adapter itself can show that it hands out the same one twice.
-    return contract.violations(registry.create(*place, {}, adapters), SEED, min(steps, 20))
+    if not found:
+        other = WorkerEnv(*place, **chosen)
+        try:
+            if contract.trajectory(other, seed, result.steps) != first:
+                found = [f"reset(seed={seed}) does not start the same episode in a fresh process"]
+        finally:
+            other.close()
+    found = _judge_determinism(result, found, settings)
+    if settings.python is None:  # else this interpreter cannot make it
+        # The worker's arrays are copies: only the adapter itself can show that it hands out the same one twice.
+        found += _in_own_process(place, adapters, min(result.steps, 20))
+    return found
 
 
-def _measure(result: Result, environment: WorkerEnv, frames: Path) -> None:
-    """Speed of agent steps and of resets through the worker, and a frame from the middle of it."""
-    environment.action_space.seed(SEED)
-    resets, steps = [], 0.0
+def _affordable_steps(environment: WorkerEnv, seed: int) -> int:
+    """How many agent steps fit into `CHECK_SECONDS`, from `FEWEST` to `MOST`."""
+    environment.action_space.seed(seed)
+    environment.reset(seed=seed)
+    started = time.perf_counter()
+    for _ in range(3):
+        if any(environment.step(environment.action_space.sample())[2:4]):
+            environment.reset()
+    return int(np.clip(3 * CHECK_SECONDS / (time.perf_counter() - started), FEWEST, MOST))
+
+
+def _judge_determinism(result: Result, found: list[str], settings: Declared) -> list[str]:
+    """Whether it is as declared; what the settings declare is no violation."""
+    result.deterministic = not found
+    if settings.deterministic:
+        advice = "; if that lies in the simulator, declare `deterministic: false` in config/benchmarks"
+        return [violation + advice for violation in found]
+    result.note = (
+        f"declared not deterministic, but repeated itself over {result.steps} steps"
+        if result.deterministic
+        else "not deterministic, as declared"
+    )
+    return []
+
+
+def _measure(result: Result, environment: WorkerEnv, seed: int) -> None:
+    """Speed of agent steps and of resets through the worker, and pictures of the first episode."""
+    steps = min(result.steps or FEWEST, 200)
+    shown = set(np.linspace(0, steps - 1, PICTURES).astype(int).tolist())
+    environment.action_space.seed(seed)
+    resets, taken = [], 0.0
     start_reset = True
-    for index in range(TIMED_STEPS):
+    for index in range(steps):
         if start_reset:
             started = time.perf_counter()
-            observation, _ = environment.reset(seed=SEED if index == 0 else None)
+            environment.reset(seed=seed if index == 0 else None)
             resets.append(time.perf_counter() - started)
         action = environment.action_space.sample()
         started = time.perf_counter()
         observation, _, terminated, truncated, _ = environment.step(action)
-        steps += time.perf_counter() - started
+        taken += time.perf_counter() - started
         start_reset = terminated or truncated
-        if index == TIMED_STEPS // 2:
-            path = frames / f"{result.benchmark}_{result.task}.png"
-            _write(path, cv2.imencode(".png", observation["image"][:, :, ::-1])[1].tobytes())
-            result.frame = str(path)
-    result.frames_per_second = round(TIMED_STEPS / steps, 1)
+        if index in shown:
+            result.pictures.append(observation["image"])
+    result.frames_per_second = round(steps / taken, 1)
     result.reset_seconds = round(float(np.median(resets)), 5)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _in_own_process(place: tuple[str, str, int], adapters: str, steps: int) -> list[str]:
+    """The violations of the environment itself, not of its worker, in a process that may crash."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+
+    def run() -> None:
+        try:
+            environment = registry.create(*place, {}, adapters)
+            theirs.send(contract.violations(environment, place[2], steps, seeding=False))
+        except Exception as error:
+            theirs.send([f"outside of a worker: {type(error).__name__}: {error}"])
+        os._exit(0)  # what simulators do when an interpreter ends does not matter here
+
+    process = context.Process(target=run)
+    process.start()
+    theirs.close()
+    try:
+        found = ours.recv() if ours.poll(PATIENCE) else [f"outside of a worker, it hung for {PATIENCE:g} s"]
+    except EOFError:
+        found = ["outside of a worker, it crashed"]
+    process.kill()
+    process.join()
+    return found
+
+
+def write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; UserError if that cannot be."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -136,8 +223,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="BENCHMARK[/TASK]", help="what to check")
     parser.add_argument("--all", action="store_true", help="check every task of every benchmark")
+    parser.add_argument("--steps", type=int, help="agent steps per check (what fits into 1.5 s, from 10 to 1000)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here as well")
-    parser.add_argument("--frames", type=Path, default=FRAMES, metavar="DIR", help=f"PNG frames go here ({FRAMES})")
+    parser.add_argument(
+        "--frames", type=Path, default=FRAMES, metavar="DIR", help="contact sheets go here (%(default)s)"
+    )
     parser.add_argument("--adapters", default=registry.ADAPTERS, help="package of the adapters (%(default)s)")
     options = parser.parse_args(arguments)
     try:
@@ -148,19 +238,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    results = []
-    for benchmark, task in select(options.names, options.all, options.adapters):
-        result = check(benchmark, task, options.frames, adapters=options.adapters)
-        results.append(result)
-        speed = f"{result.frames_per_second:8.0f} frames/s" if result.frames_per_second else ""
-        reset = f"{1e3 * result.reset_seconds:8.1f} ms/reset" if result.reset_seconds else ""
-        print(
-            f"{result.status:<10} {benchmark}/{task:<18} {speed}{reset} {result.reason.partition(chr(10))[0]}",
-            flush=True,
-        )
-    if options.json:
-        _write(options.json, json.dumps([asdict(result) for result in results], indent=2).encode() + b"\n")
+    if options.steps is not None and options.steps < 1:
+        raise UserError(f"--steps is {options.steps}, but must be at least 1")
+    chosen = select(options.names, options.all, options.adapters)
+    results: list[Result] = []
+    for number, (benchmark, task) in enumerate(chosen, start=1):
+        results.append(check(benchmark, task, steps=options.steps, adapters=options.adapters))
+        print(f"{number:>4}/{len(chosen)} {_line(results[-1])}", flush=True)
+        if options.json:  # after each task, so that little is lost if this is stopped
+            write(options.json, json.dumps([result.as_dict() for result in results], indent=2).encode() + b"\n")
+        if (benchmark, task) == chosen[-1] or chosen[number][0] != benchmark:
+            _write_sheet(options.frames / f"{benchmark}.png", [r for r in results if r.benchmark == benchmark])
     return int(any(result.status == "fail" for result in results))
+
+
+def _line(result: Result) -> str:
+    speed = f"{result.frames_per_second:8.0f} frames/s" if result.frames_per_second else ""
+    reset = f"{1e3 * result.reset_seconds:8.1f} ms/reset" if result.reset_seconds else ""
+    memory = f"{result.peak_memory_mb:6.0f} MB" if result.peak_memory_mb else ""
+    said = (result.reason or result.note).partition("\n")[0]
+    return f"{result.status:<10} {result.benchmark}/{result.task:<22}{speed}{reset}{memory} {said}".rstrip()
+
+
+def _write_sheet(path: Path, results: list[Result]) -> None:
+    if rows := {f"{r.benchmark}/{r.task}": r.pictures for r in results if r.pictures}:
+        write(path, png(contact_sheet(rows)))
+        print(f"     frames of an episode of each task: {path}", flush=True)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,10 @@ class WorkerProcess:
             )
         except OSError as error:
             self._close_fds()
-            raise errors.UserError(f"the worker's Python interpreter {python!r} cannot be run: {error}") from error
+            raise errors.UserError(
+                f"the worker's Python interpreter {python!r} cannot be run: {error}; set "
+                "worker.python (config/benchmarks/<benchmark>.yaml, or --set) to an absolute path or a name on the PATH"
+            ) from error
         finally:
             theirs.close()
             os.close(guarded)
@@ -101,6 +104,14 @@ class WorkerProcess:
     def observation(self) -> dict[str, np.ndarray]:
         """A copy of the latest observation."""
         return {name: view.copy() for name, view in self._views.items()}
+
+    def peak_memory(self) -> float:
+        """The most memory that the worker has had so far, in MB; nan where the system does not tell."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 1024
+        return float("nan")
 
     def close(self) -> None:
         """Let the worker close its simulator, then end its process group."""

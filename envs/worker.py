@@ -87,6 +87,11 @@ class WorkerEnv(gymnasium.Env[Observation, Any]):
             return self._last, 0.0, False, True, {"restarted": True}
         return self._observe(self._worker), answer["reward"], answer["terminated"], answer["truncated"], answer["info"]
 
+    @property
+    def peak_memory_mb(self) -> float | None:
+        """The most resident memory that the worker has had so far; None while there is none."""
+        return round(self._worker.peak_memory(), 1) if self._worker is not None else None
+
     def close(self) -> None:
         """End the worker and all that it started."""
         if self._worker is not None:

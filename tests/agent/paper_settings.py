@@ -240,7 +240,7 @@ DREAMERV3: dict[str, Any] = {
 # values; their JAX code leaves the number of threads to the machine.
 OURS = {
     "variant": "paper", "precision": "float32", "threads": 1, "train.checkpoint_every": 10_000,
-    "limits.env_restarts": 10, "limits.skipped_share": 0.01,
+    "limits.env_restarts": 10, "limits.skipped_share": 0.01, "worker.python": None, "worker.timeout": 60.0,
 }  # fmt: skip
 LOG_EVERY = {"dreamerv2": 1_000, "dreamerv3": 1_000, "dreamerv3_torch": 10_000}
 PLAIN = {"world_model.harmonizer.form": "none", "world_model.harmonizer.losses": []}

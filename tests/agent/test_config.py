@@ -209,6 +209,7 @@ def test_equal_settings_have_equal_digests_and_others_do_not():
     assert resolve(*PLACE, ["batch.size=2"]).digest == digest, "a value that is as it was"
     assert resolve(*PLACE, ["world_model.optimizer.lr=0.001"]).digest == digest
     assert resolve(*PLACE, ["limits.env_restarts=0"]).digest == digest, "limits change no result"
+    assert resolve(*PLACE, ["worker.python=/opt/old/bin/python"]).digest == digest, "nor does who hosts the simulator"
     others = [["batch.size=3"], ["env.distraction=0.5"], ["world_model.loss_scales.kl=2"]]
     digests = {digest, *(resolve(*PLACE, other).digest for other in others)}
     assert len(digests) == 1 + len(others)

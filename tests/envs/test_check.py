@@ -9,20 +9,22 @@ import envs
 from envs.check import check, main
 
 ADAPTERS = "tests.envs.adapters"
-SIMULATED = {"metaworld", "dmc_remastered", "dmc_background"}  # slow to render: tests/envs/test_simulated.py
-TASKS = [(b, t) for b in envs.benchmarks() if b not in SIMULATED for t in envs.tasks(b)]
+# Slow: tests/envs/test_simulated.py and test_crafter.py have them.
+ELSEWHERE = {"metaworld", "dmc_remastered", "dmc_background", "crafter"}
+TASKS = [(b, t) for b in envs.benchmarks() if b not in ELSEWHERE for t in envs.tasks(b)]
 
 
 @pytest.mark.parametrize(("benchmark", "task"), TASKS)
-def test_every_task_keeps_the_contract(benchmark, task, tmp_path):
-    result = check(benchmark, task, tmp_path, steps=20)
+def test_every_task_keeps_the_contract(benchmark, task):
+    result = check(benchmark, task, steps=20)
     if result.status == "cannot_run":
         pytest.skip(result.reason)
     assert (result.status, result.reason) == ("pass", "")
     assert result.frames_per_second > 0
     assert result.reset_seconds > 0
-    image = cv2.imread(result.frame)
-    assert image.std() > 5, "there is something to see"
+    assert 10 < result.peak_memory_mb < 1000
+    assert len(result.pictures) == 8
+    assert result.pictures[-1].std() > 5, "there is something to see"
 
 
 @pytest.mark.parametrize(
@@ -45,9 +47,48 @@ def test_every_task_keeps_the_contract(benchmark, task, tmp_path):
         ("terminates_at_time_limit", "fail", "both terminated and truncated"),
     ],
 )
-def test_the_check_finds_what_is_wrong(task, status, said, tmp_path):
-    result = check("misbehaving", task, tmp_path, steps=30, adapters=ADAPTERS)
+def test_the_check_finds_what_is_wrong(task, status, said):
+    result = check("misbehaving", task, steps=30, adapters=ADAPTERS)
     assert (result.status, said in result.reason) == (status, True), result.reason
+
+
+@pytest.fixture
+def lenient(tmp_path):
+    """A folder with settings that declare the misbehaving benchmark not deterministic."""
+    (tmp_path / "misbehaving.yaml").write_text("deterministic: false\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("task", "note"),
+    [
+        ("unseeded", "not deterministic, as declared"),
+        ("process_dependent", "not deterministic, as declared"),
+        ("sound", "declared not deterministic, but repeated itself over 30 steps"),
+    ],
+)
+def test_what_is_declared_not_deterministic_passes_and_is_told(task, note, lenient):
+    result = check("misbehaving", task, steps=30, adapters=ADAPTERS, settings=lenient)
+    assert (result.status, result.note) == ("pass", note)
+
+
+def test_a_wrong_declaration_is_told(lenient):
+    (lenient / "misbehaving.yaml").write_text("deterministic: sometimes\n")
+    result = check("misbehaving", "sound", adapters=ADAPTERS, settings=lenient)
+    assert result.status == "fail"
+    assert "deterministic is 'sometimes', but must be true or false" in result.reason
+
+
+def test_the_declared_interpreter_is_used(lenient):
+    (lenient / "misbehaving.yaml").write_text("worker: {python: /nowhere/python}\n")
+    result = check("misbehaving", "sound", adapters=ADAPTERS, settings=lenient)
+    assert "'/nowhere/python' cannot be run" in result.reason
+
+
+def test_a_slow_environment_is_checked_with_fewer_steps(monkeypatch):
+    monkeypatch.setattr("envs.check.CHECK_SECONDS", 0.1)
+    fast, slow = (check("misbehaving", task, adapters=ADAPTERS).steps for task in ("sound", "slow"))
+    assert fast > slow == 10
 
 
 def test_the_command_reports_to_screen_file_and_exit_code(tmp_path, capsys):
@@ -60,9 +101,26 @@ def test_the_command_reports_to_screen_file_and_exit_code(tmp_path, capsys):
     assert "cannot_run" in shown
     first, second = json.loads(report.read_text())
     assert (first["task"], first["status"], second["status"]) == ("sound", "pass", "cannot_run")
-    assert cv2.imread(first["frame"]).shape == (8, 8, 3)
+    assert first["peak_memory_mb"] > 10
+    assert "1/2" in shown
     assert main([*names, "misbehaving/dies_when_made", *arguments]) == 1
     assert len(json.loads(report.read_text())) == 3
+
+
+def test_the_contact_sheet_shows_an_episode_of_each_task(tmp_path):
+    arguments = ["--adapters", ADAPTERS, "--frames", str(tmp_path), "--steps", "15"]
+    assert main(["misbehaving/sound", "misbehaving/needs_simulator", "misbehaving/accepts_anything", *arguments]) == 1
+    sheet = cv2.imread(str(tmp_path / "misbehaving.png"))
+    assert [path.name for path in tmp_path.iterdir()] == ["misbehaving.png"]
+    rows = sheet[: sheet.shape[0] // 2], sheet[sheet.shape[0] // 2 :]
+    for row in rows:
+        label, frames = row[:18], row[18:-2]
+        assert (label < 100).any(), "its name"
+        assert frames.shape == (128, 8 * 130, 3)
+        assert frames[:, :128].std() > 20
+    first_pixel = [int(rows[0][18 + 8, 130 * index + 8, 0]) for index in range(8)]
+    assert first_pixel == sorted(first_pixel), "it counts the steps"
+    assert first_pixel[0] < first_pixel[-1]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +130,9 @@ def test_the_command_reports_to_screen_file_and_exit_code(tmp_path, capsys):
         (["--all", "atari100k"], "name a BENCHMARK"),
         (["atari"], "Did you mean 'atari100k'"),
         (["atari100k/pogn"], "Did you mean 'pong'"),
-        (["distractor", "--frames", "/proc/nowhere"], "cannot write /proc/nowhere"),
+        (["distractor", "--frames", "/proc/nowhere", "--steps", "1"], "cannot write /proc/nowhere"),
+        (["distractor", "--json", "/proc/nowhere", "--steps", "1"], "cannot write /proc/nowhere"),
+        (["distractor", "--steps", "0"], "--steps is 0"),
     ],
 )
 def test_a_mistake_exits_with_2_and_a_message(arguments, said, capsys):

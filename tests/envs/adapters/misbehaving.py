@@ -187,6 +187,11 @@ class WideActions(Sound):
         self.action_space = gymnasium.spaces.Box(-2, 2, (1,), np.float32)
 
 
+class Slow(Sound):
+    def misbehave(self):
+        time.sleep(0.02)
+
+
 class NeedsSimulator(Sound):
     def __init__(self, seed):
         import a_simulator_that_nobody_has  # noqa: F401
