@@ -111,10 +111,10 @@ def _violations(result: Result, seed: int, steps: int | None, adapters: str, set
         finally:
             other.close()
     found = _judge_determinism(result, found, settings)
-    if settings.python is None:  # else this interpreter cannot make it
-        # The worker's arrays are copies: only the adapter itself can show that it hands out the same one twice.
-        found += _in_own_process(place, adapters, min(result.steps, 20))
-    return found
+    if found or settings.python is not None:  # which this interpreter could not make
+        return found
+    # The worker's arrays are copies: only the adapter itself can show that it hands out the same one twice.
+    return _in_own_process(place, adapters, min(result.steps, 20))
 
 
 def _affordable_steps(environment: WorkerEnv, seed: int) -> int:
