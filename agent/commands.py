@@ -8,6 +8,7 @@ from pathlib import Path
 import gymnasium
 import torch
 
+from agent.lock import LockLost
 from agent.noise import stream_seed
 from agent.settings import RunConfig
 from agent.skipped import TooManySkipped
@@ -27,7 +28,7 @@ def exit_code(command: Callable[[], int], directory: Path) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
-    except (EnvironmentFailure, TooManySkipped) as error:
+    except (EnvironmentFailure, LockLost, TooManySkipped) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from agent.replay import Row
 from agent.rollout import Actor, evaluate
 from agent.run_directory import RunDirectory
 from agent.settings import RunConfig
+from agent.stopping import when_the_workflow_dies
 from agent.video import write_video
 from envs.errors import UserError
 from envs.worker import RestartBudget
@@ -46,6 +48,7 @@ def _main(args: argparse.Namespace) -> int:
         raise UserError(f"--episodes {args.episodes} --videos {args.videos}: at least 1 and at least 0 are needed")
     if not RunDirectory(args.run_dir).finished:
         raise UserError(f"{args.run_dir} is not a finished run: train it first, with python -m agent.train")
+    when_the_workflow_dies(lambda: os._exit(commands.CONTINUE))
     config, seed = load_config(args.run_dir / "config.yaml")
     commands.set_threads(config)
     device = commands.pick_device(args.device)

@@ -1,20 +1,20 @@
 """A run's directory: live files in `checkpoint/`, results that appear together when the run is finished."""
 
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from agent.files import sync, write_text
+from agent.lock import Lock
 from agent.settings import RunConfig
 from envs.errors import UserError
 
 RESULTS = ("config.yaml", "metrics.jsonl", "evaluations.csv", "policy.safetensors", "provenance.json")
+# While a run is under way: what it finds does not depend on them.
+MAY_CHANGE = (".limits", ".worker", ".train.checkpoint_every")
 KEPT_BESIDE = ("train.log", "tensorboard", "skipped")  # worth keeping, but no declared result
 
 
@@ -45,7 +45,7 @@ class RunDirectory:
             self.live.mkdir(parents=True, exist_ok=True)
             text = yaml.safe_dump(describe(config, seed), sort_keys=False)
             stored = self.live / "config.yaml"
-            if not stored.exists() or stored.read_text() != text:  # limits may change while a run is under way
+            if not stored.exists() or stored.read_text() != text:
                 write_text(stored, text)
         except OSError as error:
             raise UserError(f"cannot write the run directory {self.path}: {error}") from None
@@ -55,15 +55,9 @@ class RunDirectory:
         """Whether a user's mistake ended the only attempts before the first checkpoint: another may take the place."""
         return self._failure.exists() and not (self.live / "state").exists()
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Refuse to share the directory with another process of this machine. Raises UserError."""
-        with (self.live / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"another process is training in {self.path}: wait for it, or stop it") from None
-            yield
+    def lock(self) -> Lock:
+        """What must be held by who writes there."""
+        return Lock(self.live / "lock")
 
     def finish(self, policy: bytes, provenance: dict[str, Any]) -> None:
         """Move the results into place, provenance.json last, and remove what was live."""
@@ -83,6 +77,10 @@ class RunDirectory:
                     shutil.rmtree(self.path / name)
                 (self.live / name).rename(self.path / name)
         sync(self.path)
+        self.remove_live()
+
+    def remove_live(self) -> None:
+        """Remove what only a run under way needs."""
         shutil.rmtree(self.live)
 
     @property
@@ -111,6 +109,6 @@ def describe(config: RunConfig, seed: int) -> dict[str, Any]:
 
 def _differences(stored: Any, wanted: Any, path: str = "") -> list[str]:
     if isinstance(stored, dict) and isinstance(wanted, dict):
-        keys = [key for key in {**stored, **wanted} if path or key not in ("digest", "limits", "worker")]
+        keys = [key for key in {**stored, **wanted} if f"{path}.{key}" not in (".digest", *MAY_CHANGE)]
         return [text for key in keys for text in _differences(stored.get(key), wanted.get(key), f"{path}.{key}")]
     return [] if stored == wanted else [f"{path[1:]} is {stored!r} there, {wanted!r} was asked for"]

@@ -268,9 +268,8 @@ class RunConfig(Settings):
     @property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of the settings: equal digests, equal runs up to the seed."""
-        return hashlib.sha256(
-            json.dumps(self.model_dump(exclude={"limits", "worker"}), sort_keys=True).encode()
-        ).hexdigest()
+        without: Any = {"limits": True, "worker": True, "train": {"checkpoint_every"}}
+        return hashlib.sha256(json.dumps(self.model_dump(exclude=without), sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         return self.model_dump()

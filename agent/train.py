@@ -4,10 +4,7 @@ import argparse
 import datetime
 import functools
 import logging
-import os
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +13,13 @@ from safetensors.torch import save
 
 from agent import commands
 from agent.config import names, resolve
+from agent.lock import Lock
 from agent.loop import Loop
 from agent.provenance import peak_memory, provenance
 from agent.run_directory import RunDirectory
 from agent.settings import RunConfig
 from agent.skipped import TooManySkipped
+from agent.stopping import StopRequests
 from envs.errors import EnvironmentFailure, UserError
 from envs.worker import RestartBudget
 
@@ -80,59 +79,55 @@ def _main(args: argparse.Namespace) -> int:
         print(f"{args.run_dir} is finished already")
         return commands.FINISHED
     run.claim(config, args.seed)
-    with run.locked():
-        return _train_or_note_failure(args, config, run, device)
+    with run.lock() as lock:
+        return _train_or_note_failure(args, config, run, lock, device)
 
 
-def _train_or_note_failure(args: argparse.Namespace, config: RunConfig, run: RunDirectory, device: torch.device) -> int:
+def _train_or_note_failure(
+    args: argparse.Namespace, config: RunConfig, run: RunDirectory, lock: Lock, device: torch.device
+) -> int:
     if args.attempt > 1 and (failure := run.permanent_failure()):
         raise UserError(failure)
+    if run.finished and not run.nearly_finished:  # by another process, just before it gave up the lock
+        run.remove_live()
+        return commands.FINISHED
     run.forget_failure()
     try:
-        return _train(args, config, run, device)
+        return _train(args, config, run, lock, device)
     except (UserError, EnvironmentFailure, TooManySkipped) as error:
         run.note_failure(str(error))
         raise
 
 
-def _train(args: argparse.Namespace, config: RunConfig, run: RunDirectory, device: torch.device) -> int:
+def _train(args: argparse.Namespace, config: RunConfig, run: RunDirectory, lock: Lock, device: torch.device) -> int:
     if run.nearly_finished:
         run.move_results()
         return commands.FINISHED
     commands.set_threads(config)
     commands.start_log(run.live / "train.log")
     log.info("%s/%s %s %s seed %d on %s", args.benchmark, args.task, args.method, args.variant, args.seed, device)
-    started = _now()
+    started, requests = _now(), StopRequests(commands.CONTINUE)
+
+    def stop() -> bool:
+        lock.check()
+        return requests()
+
     restarts = RestartBudget(config.limits.env_restarts)
     make_env = functools.partial(commands.environment, config, args.seed, restarts)
     loop = Loop(config, args.seed, run.live, device, make_env, restarts)
     try:
-        if not loop.run(stop_on_signal()):
+        if not loop.run(stop):
             log.info("stopped at agent step %d: run the same command to continue", loop.progress.step)
             return commands.CONTINUE
     finally:
         loop.close()
+    lock.check()
     run.finish(
         save(loop.agent.policy_state()),
         {**_identity(args, config), **_measured(loop, started), **peak_memory(device), **provenance(device)},
     )
     print(f"finished: {args.run_dir}")
     return commands.FINISHED
-
-
-def stop_on_signal() -> Callable[[], bool]:
-    """A function that tells whether SIGTERM, SIGINT or SIGUSR1 came; a second signal ends the process at once."""
-    received: list[int] = []
-
-    def handle(number: int, frame: object) -> None:
-        if received:
-            os._exit(commands.CONTINUE)
-        received.append(number)
-        log.warning("%s: saving a checkpoint; a second signal stops at once", signal.Signals(number).name)
-
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(name, handle)
-    return lambda: bool(received)
 
 
 def _identity(args: argparse.Namespace, config: RunConfig) -> dict[str, Any]:

@@ -38,17 +38,22 @@ def forked(module, *arguments, **options):
         return subprocess.CompletedProcess(arguments, child.exitcode, *(path.read_text() for path in outputs))
 
 
-def _child(module, arguments, outputs, *, misbehave=None, largest_file=None):
-    """misbehave: for the adapter of the tests, which then takes the place of the real one. largest_file: in bytes."""
+def _child(module, arguments, outputs, *, misbehave=None, largest_file=None, beat=None):
+    """misbehave: for the adapter of the tests, which then takes the place of the real one. largest_file: in bytes.
+
+    beat: seconds between two heartbeats of the run's lock.
+    """
     for descriptor, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), descriptor)
     os.chdir(ROOT)
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     sys.argv = [module, *arguments]
-    from agent import commands
+    from agent import commands, lock
     from envs.worker import WorkerEnv
 
+    if beat is not None:
+        lock.BEAT = beat
     if misbehave is not None:
         os.environ["MISBEHAVE"] = misbehave
         commands.WorkerEnv = functools.partial(WorkerEnv, adapters="tests.agent.adapters", timeout=6.0)

@@ -7,6 +7,10 @@ import json
 import re
 import resource
 import shutil
+import socket
+import threading
+import time
+from unittest import mock
 
 import pytest
 import yaml
@@ -170,6 +174,11 @@ def test_the_directory_of_another_configuration_is_refused(finished, capsys, mor
     assert snapshot(finished) == before
 
 
+@pytest.mark.parametrize("setting", ["train.checkpoint_every=7", "limits.env_restarts=0"])
+def test_settings_that_no_result_depends_on_may_change(finished, setting):
+    assert train_module.main(arguments(finished, "--set", setting)) == 0
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -215,10 +224,43 @@ def test_what_is_missing_is_said_in_the_words_of_the_replay_that_is_set(tmp_path
 def test_a_directory_in_use_is_refused_and_its_run_left_alone(tmp_path, capsys):
     run = RunDirectory(tmp_path)
     run.live.mkdir()
-    with run.locked():
+    with run.lock():
         assert train_module.main(arguments(tmp_path)) == 2
-    assert "error: another process is training in" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"error: another process is training in {tmp_path}: a process on host {socket.gethostname()}, since" in said
     assert run.permanent_failure() is None
+
+
+def test_a_run_whose_directory_was_taken_over_stops_without_writing(tmp_path):
+    other = json.dumps({"token": "another", "host": "node7", "kernel": "", "since": "2026-11-22T10:00:00+00:00"})
+    seen = {}
+
+    def take_over():
+        while not (tmp_path / "checkpoint/metrics.jsonl").exists():
+            time.sleep(0.01)
+        (tmp_path / "checkpoint/lock").write_text(other)
+        time.sleep(0.5)
+        seen.update(snapshot(tmp_path))
+
+    thread = threading.Thread(target=take_over)
+    thread.start()
+    done = train(tmp_path, "--set", "train.steps=1500", beat=0.05)
+    thread.join()
+    assert failed_with_a_message(done, 1), done.stderr
+    assert "was taken over by a process on host node7, since 2026-11-22T10:00:00+00:00" in done.stderr
+    assert snapshot(tmp_path) == seen
+    assert (tmp_path / "checkpoint/lock").read_text() == other
+
+
+def test_a_run_that_another_process_has_just_finished_is_left_as_it_is(finished, tmp_path):
+    """It finished between this command's look at the directory and its taking the lock."""
+    shutil.copytree(finished, tmp_path / "run")
+    before = outcome(tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
+    with mock.patch.object(RunDirectory, "finished", new_callable=mock.PropertyMock, side_effect=[False, True, True]):
+        assert train_module.main(arguments(run.path)) == 0
+    assert outcome(run.path) == before
+    assert not run.live.exists()
 
 
 def test_results_are_not_taken_for_whole_when_the_last_of_them_is_not(tmp_path):

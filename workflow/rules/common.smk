@@ -10,6 +10,7 @@ from snakemake.logging import logger
 sys.path.insert(0, str(ROOT))
 
 from agent.config import resolve
+from agent.stopping import this_process
 from analysis import experiments, score_rules
 from analysis.errors import InputError
 from envs.errors import UserError, unknown
@@ -18,6 +19,8 @@ from envs.errors import UserError, unknown
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
     PYTHONPATH=str(ROOT),
+    # Jobs end with Snakemake even when that is killed: an orphan would hold its run.
+    SUITE_WORKFLOW=this_process(),
 )
 
 CONFIG_FILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles]

@@ -19,5 +19,5 @@ rule evaluate:
         episodes=lambda wildcards: final_evaluation_of(wildcards).episodes,
         videos=lambda wildcards: final_evaluation_of(wildcards).videos,
     shell:
-        'exec setpriv --pdeathsig TERM python -m agent.evaluate --run-dir "$(dirname {input.config:q})"'
+        'exec python -m agent.evaluate --run-dir "$(dirname {input.config:q})"'
         " --episodes {params.episodes} --videos {params.videos} > {log:q} 2>&1"

@@ -20,8 +20,7 @@ rule train:
         **needs(mem_mb=2000),
     params:
         digest=lambda wildcards: settings_of(wildcards).digest,
-    # The process ends with Snakemake even when that is killed: an orphan would hold the run.
     shell:
-        "exec setpriv --pdeathsig TERM python -m agent.train --benchmark {wildcards.benchmark:q} --task {wildcards.task:q}"
+        "exec python -m agent.train --benchmark {wildcards.benchmark:q} --task {wildcards.task:q}"
         " --method {wildcards.method:q} --variant {wildcards.variant:q} --seed {wildcards.seed:q}"
         ' --run-dir "$(dirname {output.config:q})" --attempt {resources.attempt} > {log:q} 2>&1'
