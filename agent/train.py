@@ -147,6 +147,9 @@ def _measured(loop: Loop, started: str) -> dict[str, Any]:
         "env_frames": progress.step * loop.config.frames_per_step,
         "updates": loop.agent.updates,
         "env_restarts": loop.restarts.used,
+        "environments": {
+            name: getattr(env, "provenance", {}) for name, env in (("train", loop.env), ("evaluation", loop.eval_env))
+        },
         "skipped_updates": round(progress.skipped),
         "inexact_resumes": progress.inexact_resumes,
         "damaged_replay_chunks": progress.damaged_chunks,

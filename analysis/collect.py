@@ -51,6 +51,9 @@ def _provenance(run: Run) -> pd.DataFrame:
     libraries = row["libraries"] or {}
     row["command"] = shlex.join(row["command"])
     row["libraries"] = ", ".join(f"{name} {version}" for name, version in sorted(libraries.items()))
+    environments = (run.provenance.get("environments") or {}).values()
+    row["renderer"] = "; ".join(dict.fromkeys(e["renderer"] for e in environments if "renderer" in e))
+    row["deviations"] = "; ".join(dict.fromkeys(text for e in environments for text in e.get("deviations", ())))
     return pd.DataFrame([{**row, "directory": run.directory.as_posix()}])
 
 

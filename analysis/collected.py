@@ -63,6 +63,11 @@ def faults(runs: pd.DataFrame) -> dict[str, int]:
     return {name: int(runs[name].fillna(0).sum()) for name in FAULTS}
 
 
+def deviations(runs: pd.DataFrame) -> list[str]:
+    """What the environments of runs, rows of the table `provenance`, say of how they differ from the paper's."""
+    return list(dict.fromkeys(text for cell in runs["deviations"].dropna() if cell for text in cell.split("; ")))
+
+
 def joined_faults(table: pd.DataFrame) -> pd.Series:
     """The columns FAULTS in one for reading, headed FAULTS_SHORT: `0/0/0`; empty where nothing was run."""
     texts = ["" if row.isna().all() else "/".join(str(int(count)) for count in row) for _, row in table.iterrows()]

@@ -123,6 +123,7 @@ def _deviations(
         yield unavoidable
     if experiment.variant != "paper":
         yield f"variant {experiment.variant}"
+    yield from collected.deviations(runs)
     episodes = evaluations.groupby(["task", "method", "seed", "env_frame"]).size().unique()
     if set(episodes) != {claim.protocol["episodes"]}:
         counts = ", ".join(map(str, sorted(episodes)))

@@ -151,11 +151,18 @@ def _provenance(runs: pd.DataFrame) -> Table:
 
 def _warnings(runs: pd.DataFrame) -> Iterator[str]:
     """What makes the runs of an experiment unlike each other or unlike what was asked for."""
-    for column, what in (("code_revision", "revisions of the code"), ("image_digest", "images"), ("device", "devices")):
+    for column, what in (
+        ("code_revision", "revisions of the code"),
+        ("image_digest", "images"),
+        ("device", "devices"),
+        ("renderer", "renderers"),
+    ):
         if (kinds := runs[column].map(_text).unique()).size > 1:
             yield f"The runs come from different {what}: {', '.join(sorted(_short(kind) for kind in kinds))}."
     if dirty := int(runs["code_revision"].astype(str).str.endswith("-dirty").sum()):
         yield f"{dirty} of {len(runs)} runs come from code with changes that were not committed."
+    for text in collected.deviations(runs):
+        yield f"Unlike the paper: {text}."
     words = ("skipped updates", "restarts of an environment", "resumes that were not exact")
     for column, what in zip(collected.FAULTS, words, strict=True):
         if (count := int(runs[column].fillna(0).sum())) > 0:

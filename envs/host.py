@@ -158,6 +158,7 @@ class Session:
         self.description = {
             "observation_space": observation_space,
             "action_space": spaces.describe(self.environment.action_space),
+            "provenance": getattr(self.environment, "provenance", {}),
             "arrays": arrays,
             "bytes": size,
         }

@@ -61,6 +61,8 @@ class WorkerEnv(gymnasium.Env[Observation, Any]):
         description = self._start()
         self.observation_space = build(description["observation_space"])
         self.action_space = build(description["action_space"])
+        # What results must say of the simulator: its renderer, its data, its `deviations` from the paper's.
+        self.provenance: dict[str, Any] = description["provenance"]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -127,3 +127,12 @@ def test_a_run_in_the_wrong_place_is_refused(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, copy)
     with pytest.raises(InputError, match="put it back"):
         runs.load(copy)
+
+
+def test_what_environments_say_of_themselves_is_collected_once(run: Path) -> None:
+    said = {"renderer": "egl: llvmpipe", "deviations": ["generated video", "no shadows"]}
+    provenance = json.loads((run / "provenance.json").read_text())
+    environments = {"train": said, "evaluation": {**said, "deviations": ["generated video"]}}
+    (run / "provenance.json").write_text(json.dumps({**provenance, "environments": environments}))
+    [row] = collect.collect([runs.load(run)])["provenance"].to_dict("records")
+    assert (row["renderer"], row["deviations"]) == ("egl: llvmpipe", "generated video; no shadows")

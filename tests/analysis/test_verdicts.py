@@ -104,7 +104,7 @@ def collect(
     evaluations = evaluations.assign(episode=0, length=1000, success=evaluations.get("success", np.nan))
     evaluations.to_csv(directory / "evaluations.csv", index=False)
     provenance = evaluations[["task", "method", "seed"]].drop_duplicates()
-    provenance = provenance.assign(config_digest="0", code_revision="abc", **dict.fromkeys(FAULTS, 0))
+    provenance = provenance.assign(config_digest="0", code_revision="abc", deviations="", **dict.fromkeys(FAULTS, 0))
     provenance.assign(**changes.pop("provenance", {})).to_csv(directory / "provenance.csv", index=False)
     experiment = {
         "name": name, "title": "", "description": "", "score_rule": "last_evaluation_human_normalised",
@@ -183,6 +183,7 @@ def test_deviations_are_declared(tmp_path):
     changed = {
         "env_restarts": 1,
         "skipped_updates": 2,
+        "deviations": "generated video; rendered without shadows",
         "code_revision": lambda t: "r" + t["seed"].astype(str) + "-dirty",
     }
     directory = collect(tmp_path, authors(["pong"]), variant="small", provenance=changed)
@@ -191,6 +192,8 @@ def test_deviations_are_declared(tmp_path):
     assert declared == [
         "PyTorch port of a result of JAX code",
         "variant small",
+        "generated video",
+        "rendered without shadows",
         "episodes per evaluation: 1, the paper has 100",
         "20 skipped updates",
         "10 environment restarts",

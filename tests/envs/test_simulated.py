@@ -26,6 +26,8 @@ def test_the_papers_tasks_keep_the_contract(benchmark, task):
     first = contract.trajectory(environment, seed=2, steps=6)
     environment.close()
     worker = WorkerEnv(benchmark, task, 0, OPTIONS[benchmark])
+    assert worker.provenance == environment.provenance
+    assert set(worker.provenance) >= {"renderer", "deviations"}
     assert contract.trajectory(worker, seed=2, steps=6) == first, "not the same in a fresh process"
     worker.close()
 
