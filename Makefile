@@ -47,7 +47,7 @@ lint: $(READY)  ## formatting, lint and types
 
 lock: $(READY)  ## resolve pyproject.toml again into the lock files of the host and of the images (needs uv)
 	$(UV) pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.11 \
-	  --extra workflow --extra containers --extra dev --extra atari100k --extra crafter \
+	  --extra workflow --extra analysis --extra containers --extra dev --extra atari100k --extra crafter \
 	  --extra distractor --extra dmc_background --extra dmc_remastered --extra metaworld \
 	  --custom-compile-command "make lock" --output-file requirements/all.txt
 	echo "torch==2.13.0" | $(UV) pip compile - --quiet --generate-hashes --python-version 3.11 --python-platform windows \

@@ -1,28 +1,27 @@
 """Where a result comes from: code, settings, libraries, machine, time."""
 
 import importlib.metadata
-import os
 import platform
 import resource
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from agent.origin import code_revision, image_digest
+
 LIBRARIES = (
     "torch", "numpy", "gymnasium", "opencv-python-headless", "safetensors", "ale-py", "crafter", "dm-control",
     "metaworld", "mujoco",
 )  # fmt: skip
-ROOT = Path(__file__).parent.parent
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
     """What is the same for the whole process."""
     return {
         "code_revision": code_revision(),
-        "image_digest": os.environ.get("SUITE_IMAGE_DIGEST"),
+        "image_digest": image_digest(),
         "command": ["python", "-m", "agent.train", *sys.argv[1:]],
         "device": device.type,
         "cpu": cpu_name(),
@@ -40,24 +39,10 @@ def peak_memory(device: torch.device) -> dict[str, int | None]:
     return {"peak_memory_mb": main, "peak_gpu_memory_mb": gpu}
 
 
-def code_revision() -> str | None:
-    """The commit of the checkout, with `-dirty` if tracked files differ from it; None outside a git checkout."""
-    try:
-        head = _git("rev-parse", "HEAD")
-        return head + "-dirty" if _git("status", "--porcelain", "--untracked-files=no") else head
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
 def cpu_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _version(name: str) -> str | None:

@@ -16,7 +16,6 @@ import argparse
 import datetime
 import hashlib
 import json
-import platform
 import sys
 import tempfile
 import time
@@ -26,8 +25,6 @@ from agent.files import write_text
 from containers import archive, bom, built, engines, images, sif
 from containers.context import context
 from envs.errors import UserError
-
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # as the machine says it: as images say it
 
 
 class Builder:
@@ -108,10 +105,9 @@ class Builder:
 
 
 def _check_architecture(name: str, found: str) -> None:
-    machine = platform.machine()
-    if found != ARCHITECTURES.get(machine, machine):
+    if found != (machine := images.architecture()):
         raise UserError(
-            f"image {name!r} is for {found}, but this machine is {machine}: give a --base-image for this architecture"
+            f"image {name!r} is for {found}, but this machine is {machine}: give a --base-image for {machine}"
         )
 
 
@@ -133,6 +129,9 @@ def main(arguments: list[str] | None = None) -> int:
         _run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except engines.BROKE as error:
+        print(f"error: the engine's service failed: {error}; see its own log, or try another --engine", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error}; make room there, or set TMPDIR to another disk, and run it again", file=sys.stderr)

@@ -39,13 +39,13 @@ class Record:
     sif: Sif | None = None
 
 
-def sif_path(name: str, folder: Path = FOLDER) -> Path:
-    return folder / f"{name}.sif"
+def sif_path(name: str) -> Path:
+    return FOLDER / f"{name}.sif"
 
 
-def load(folder: Path = FOLDER) -> dict[str, Record]:
+def load() -> dict[str, Record]:
     """{image: record}; empty before anything was built. Raises UserError."""
-    path = folder / "index.json"
+    path = FOLDER / "index.json"
     try:
         entries = json.loads(path.read_text()) if path.exists() else {}
         return {name: Record(**{**e, "sif": Sif(**e["sif"]) if e["sif"] else None}) for name, e in entries.items()}
@@ -53,13 +53,14 @@ def load(folder: Path = FOLDER) -> dict[str, Record]:
         raise UserError(f"{path} cannot be read ({error}): remove it and run `python -m containers.build`") from None
 
 
-def save(name: str, record: Record, folder: Path = FOLDER) -> None:
+def save(name: str, record: Record) -> None:
     """Add an image to the index, or replace it."""
-    entries = {**load(folder), name: record}
-    write_text(folder / "index.json", json.dumps({n: asdict(e) for n, e in sorted(entries.items())}, indent=2) + "\n")
+    entries = {**load(), name: record}
+    write_text(FOLDER / "index.json", json.dumps({n: asdict(e) for n, e in sorted(entries.items())}, indent=2) + "\n")
 
 
 def describe(path: Path) -> Sif:
+    """A SIF that was just made."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Sif(digest, path.stat().st_size, path.stat().st_mtime_ns)

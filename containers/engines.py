@@ -16,6 +16,7 @@ from containers.trouble import explain, run
 from envs.errors import UserError
 
 NAMES = ("docker", "podman", "buildah")
+BROKE = (docker.errors.DockerException, requests.RequestException)  # a service that fails while it works
 NO_ENGINE = (
     "no container engine answers: install podman or buildah (`sudo apt-get install podman`; it runs without root), or "
     "start Docker. Where that is not possible, build on another machine and copy its containers/built/ here"
@@ -56,7 +57,7 @@ def _connect(name: str) -> docker.DockerClient | None:
     try:
         client = docker.DockerClient(base_url=address, timeout=3600)
         client.ping()
-    except (docker.errors.DockerException, requests.RequestException):
+    except BROKE:
         return None
     return client
 
@@ -77,10 +78,11 @@ class SocketEngine:
             forcerm=True,
             decode=True,
         )
-        with log.open("w") as file:
+        begin = log.stat().st_size
+        with log.open("a") as file:
             problems = [self._note(message, file) for message in said]
         if any(problems):
-            raise explain(f"{tag} could not be built", log)
+            raise explain(f"{tag} could not be built", log, begin)
 
     @staticmethod
     def _note(message: Mapping[str, str], file) -> bool:

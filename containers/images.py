@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,20 @@ from envs.errors import UserError, unknown
 ROOT = Path(__file__).parent
 LOCK = ROOT / "lock.json"
 BASE = "base"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # as a machine calls it: as images call it
 
 
-def names(root: Path = ROOT) -> list[str]:
+def names() -> list[str]:
     """Every image, `base` first because the others start from it."""
-    found = {path.parent.name for path in root.glob("*/Dockerfile")}
+    found = {path.parent.name for path in ROOT.glob("*/Dockerfile")}
     return [BASE, *sorted(found - {BASE})]
 
 
-def files(name: str, root: Path = ROOT) -> dict[str, Path]:
+def files(name: str) -> dict[str, Path]:
     """The build context of an image: {place in it: file}. Raises UserError."""
-    folder = root / name
+    folder = ROOT / name
     if not (folder / "Dockerfile").exists():
-        raise unknown("image", name, names(root), f"{root.name}/<image>/Dockerfile")
+        raise unknown("image", name, names(), f"{ROOT.name}/<image>/Dockerfile")
     return {
         str(path.relative_to(folder)): path
         for path in sorted(folder.rglob("*"))
@@ -38,20 +40,25 @@ def files(name: str, root: Path = ROOT) -> dict[str, Path]:
     }
 
 
-def inputs(name: str, root: Path = ROOT) -> str:
+def inputs(name: str) -> str:
     """The SHA-256 of everything that goes into an image, those of the base image included."""
     digest = hashlib.sha256()
     if name != BASE:
-        digest.update(inputs(BASE, root).encode())
-    for place, source in files(name, root).items():
+        digest.update(inputs(BASE).encode())
+    for place, source in files(name).items():
         content, runs = source.read_bytes(), os.access(source, os.X_OK)
         digest.update(f"{place}\0{runs}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def lock(path: Path = LOCK) -> dict[str, dict[str, Any]]:
+def lock() -> dict[str, dict[str, Any]]:
     """{image: {"inputs": hash, "registry": address by digest, or None}}. Raises UserError."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(LOCK.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {error}; write it again with `make lock`, or get it back from git") from None
+        raise UserError(f"{LOCK}: {error}; write it again with `make lock`, or get it back from git") from None
+
+
+def architecture() -> str:
+    """This machine's, as images call it."""
+    return ARCHITECTURES.get(platform.machine(), platform.machine())

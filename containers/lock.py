@@ -1,7 +1,7 @@
 """Write what images are locked to: `python -m containers.lock`.
 
-With --uv, each image's requirements.txt is resolved again from pyproject.toml, to the versions that the host has
-(requirements/all.txt). Then lock.json gets the hash of each image's inputs; the registry address of an image whose
+With --uv, each image's requirements.txt is resolved again from the extra of its name in pyproject.toml, to the versions
+that the host has (requirements/all.txt). Then lock.json gets the hash of each image's inputs; the registry address of an image whose
 inputs changed is dropped, because what is published is something else.
 """
 
@@ -12,14 +12,12 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 from agent.files import write_text
 from containers import images
 from envs.errors import UserError
 
 PROJECT = images.ROOT.parent
-EXTRAS = {"base": [], "analysis": ["workflow"]}  # of pyproject.toml; a benchmark's extra has its name
 
 
 def compile_requirements(name: str, uv: str) -> None:
@@ -29,10 +27,9 @@ def compile_requirements(name: str, uv: str) -> None:
         "--python-platform", "x86_64-manylinux_2_28", "--constraints", "requirements/all.txt", "--no-header",
         "--output-file", f"containers/{name}/requirements.txt",
     ]  # fmt: skip
-    for extra in EXTRAS.get(name, [name]):
-        command += ["--extra", extra]
-    for package in [] if name == images.BASE else sorted(of_base()):
-        command += ["--no-emit-package", package]
+    if name != images.BASE:
+        command += ["--extra", name]
+        command += [f"--no-emit-package={package}" for package in sorted(of_base())]
     if subprocess.run(command, cwd=PROJECT).returncode:
         raise UserError(f"the requirements of image {name!r} could not be resolved; see what uv says above")
 
@@ -48,14 +45,14 @@ def pinned(requirements: str) -> set[tuple[str, str]]:
     return set(re.findall(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", requirements, re.MULTILINE))
 
 
-def write(path: Path = images.LOCK) -> None:
+def write() -> None:
     """Bring lock.json up to date."""
-    before = images.lock(path) if path.exists() else {}
+    before = images.lock() if images.LOCK.exists() else {}
     locked = {name: {"inputs": images.inputs(name), "registry": None} for name in images.names()}
     for name, entry in locked.items():
         if before.get(name, {}).get("inputs") == entry["inputs"]:
             entry["registry"] = before[name]["registry"]
-    write_text(path, json.dumps(locked, indent=2) + "\n")
+    write_text(images.LOCK, json.dumps(locked, indent=2) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> int:

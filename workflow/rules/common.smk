@@ -6,6 +6,7 @@ from functools import cache
 from shlex import quote
 
 from snakemake.logging import logger
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 sys.path.insert(0, str(ROOT))
 
@@ -22,6 +23,24 @@ os.environ.update(
     # Jobs end with Snakemake even when that is killed: an orphan would hold its run.
     SUITE_WORKFLOW=this_process(),
 )
+
+
+def stop(message):
+    """End as a user's mistake ends: with a message, and without where in the code it was noticed."""
+    sys.exit(f"error: {message}")
+
+
+IN_CONTAINERS = (
+    DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+)
+if IN_CONTAINERS:
+    from containers import runtime
+
+    try:
+        os.environ.update(runtime.environment(ROOT, Path.cwd()))
+    except UserError as error:
+        stop(error)
+
 
 CONFIG_FILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
 # Targets may follow it: a target right after --configfile would be taken for another file.
@@ -57,8 +76,18 @@ GPUS_PER_RUN = 1 if GPUS is not None and GPUS.value else 0
 
 
 def image(name):
-    """The image of a benchmark, or of the analysis; it is only looked at when Snakemake is told to use containers."""
-    return str(ROOT / "containers" / name / f"{name}.sif")
+    """The image of a benchmark or of the analysis: looked for when a job needs it and containers are to be used."""
+    return lambda wildcards: found_image(name) if IN_CONTAINERS else None
+
+
+@cache
+def found_image(name):
+    try:
+        if warning := runtime.advice(name):
+            logger.warning(warning)
+        return runtime.address(name)
+    except UserError as error:
+        stop(error)
 
 
 @cache
@@ -98,11 +127,6 @@ def results_trouble():
     disk = os.statvfs(there[0])
     if disk.f_bavail * disk.f_frsize < 16 * 2**20:
         return f"{there[0].resolve()} is on a full disk, less than 16 MiB are free: make room and run again"
-
-
-def stop(message):
-    """End as a user's mistake ends: with a message, and without where in the code it was noticed."""
-    sys.exit(f"error: {message}")
 
 
 try:

@@ -6,6 +6,9 @@ localrules:
 rule plan:
     log:
         "logs/plan.log",
+    # It asks Snakemake, which no image has.
+    container:
+        None
     params:
         files=CONFIG_FILES or [str(ROOT / "config/quickstart.yaml")],
     shell:

@@ -1,0 +1,186 @@
+"""Which image a job gets, and what it sees of the machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.origin import image_digest
+from containers import built, images, runtime
+from containers.runtime import address, environment
+from envs.errors import UserError
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.fixture
+def atari(folder: Path) -> built.Record:
+    """The record of an image that is there and up to date, though no more than its file."""
+    address.cache_clear()
+    path = built.sif_path("atari100k")
+    path.write_bytes(b"squash")
+    record = built.Record(
+        inputs=images.inputs("atari100k"), tag="localhost/x:y", digest=DIGEST, architecture=images.architecture(),
+        torch="cpu", base="localhost/base:z", size=1, seconds=1.0, date="2026-11-22", sif=built.describe(path),
+    )  # fmt: skip
+    built.save("atari100k", record)
+    return record
+
+
+def refused(name: str = "atari100k") -> str:
+    with pytest.raises(UserError) as error:
+        address(name)
+    return str(error.value)
+
+
+def test_an_image_that_was_never_built_says_what_to_run(folder: Path) -> None:
+    address.cache_clear()
+    assert "`python -m containers.build --sif atari100k`" in refused()
+
+
+def test_a_stale_image_is_refused(atari: built.Record) -> None:
+    built.save("atari100k", replace(atari, inputs="0" * 64))
+    assert "out of date" in refused()
+
+
+def test_a_change_to_the_base_makes_every_image_stale(sources: Path) -> None:
+    before = {name: images.inputs(name) for name in images.names()}
+    with (sources / "base" / "Dockerfile").open("a") as file:
+        file.write("# another\n")
+    assert all(images.inputs(name) != before[name] for name in images.names())
+
+
+def test_another_file_in_the_place_of_the_image_is_refused(atari: built.Record) -> None:
+    built.sif_path("atari100k").write_bytes(b"SQUASH")
+    assert "SHA-256" in refused()
+
+
+def test_a_copied_image_is_the_same_image(atari: built.Record) -> None:
+    path = built.sif_path("atari100k")
+    os.utime(path, (1, 1))
+    assert built.intact(path, atari.sif)
+
+
+def test_an_image_for_another_architecture_is_refused(atari: built.Record) -> None:
+    built.save("atari100k", replace(atari, architecture="riscv64"))
+    assert "riscv64" in refused()
+
+
+def test_without_apptainer_it_says_how_to_get_it(atari: built.Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "Apptainer is not here" in refused()
+
+
+def test_a_published_image_is_used_unless_its_inputs_changed(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "apptainer").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(built, "FOLDER", tmp_path)
+    lock = images.lock()
+    lock["metaworld"]["registry"] = f"registry.example/metaworld@{DIGEST}"
+    images.LOCK.write_text(json.dumps(lock))
+    address.cache_clear()
+    assert address("metaworld") == f"docker://registry.example/metaworld@{DIGEST}"
+    with (sources / "metaworld" / "Dockerfile").open("a") as file:
+        file.write("# another\n")
+    address.cache_clear()
+    assert "not here" in refused("metaworld")
+
+
+def test_torch_for_cpus_on_a_machine_with_a_gpu_is_said(
+    atari: built.Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runtime.advice("atari100k") is None or list(Path("/dev").glob("nvidia[0-9]*"))
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(runtime, "GPUS", (tmp_path, "nvidia[0-9]*"))
+    assert "--cuda" in str(runtime.advice("atari100k"))
+    assert environment(tmp_path, tmp_path)["APPTAINER_NV"] == "1"
+
+
+def test_only_results_and_logs_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "results").symlink_to("disk")
+    options = environment(Path("/project"), tmp_path, {"PATH": "/bin", "APPTAINER_BIND": "/videos"})
+    writable = [bind for bind in options["APPTAINER_BIND"].split(",") if not bind.endswith(":ro")]
+    assert writable == [f"{tmp_path}/disk:{tmp_path}/disk", f"{tmp_path}/logs:{tmp_path}/logs", "/videos"]
+    assert options["APPTAINER_NETWORK"] == "none"
+
+
+def test_what_the_caller_sets_for_apptainer_wins(tmp_path: Path) -> None:
+    options = environment(tmp_path, tmp_path, {"PATH": "/bin", "APPTAINER_NET": "0", "CUDA_VISIBLE_DEVICES": "1"})
+    assert options["APPTAINER_NET"] == "0"
+    assert options["APPTAINERENV_CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_a_path_that_apptainer_cannot_mount_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a,b").mkdir()
+    with pytest.raises(UserError, match="comma"):
+        environment(tmp_path, tmp_path / "a,b", {"PATH": "/bin"})
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"suite.image.digest": DIGEST, "org.label-schema.usage.singularity.deffile.from": "/tmp/image.tar"},
+        {"org.label-schema.usage.singularity.deffile.from": f"registry.example/metaworld@{DIGEST}"},
+    ],
+)
+def test_a_process_knows_the_digest_of_its_image(tmp_path: Path, labels: dict[str, str]) -> None:
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    assert image_digest(tmp_path / "labels.json") == DIGEST
+    assert image_digest(tmp_path / "none.json") is None
+
+
+# A parent that starts the wrapper, with a long sleep in the place of Apptainer, and says its process id.
+PARENT = """
+import subprocess, sys
+process = subprocess.Popen([sys.argv[1], "86400"], start_new_session=True)
+print(process.pid, flush=True)
+process.wait()
+"""
+
+
+def test_a_container_ends_with_what_started_it() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, runtime.WRAPPER / "apptainer"], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "SUITE_APPTAINER": "/bin/sleep"},
+    )  # fmt: skip
+    assert parent.stdout is not None
+    session = int(parent.stdout.readline())
+    wait_for(lambda: "sleep" in commands(session))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    wait_for(lambda: commands(session) == [])
+
+
+def test_the_exit_code_is_that_of_the_container() -> None:
+    command = [runtime.WRAPPER / "apptainer", "-c", "exit 75"]
+    assert subprocess.run(command, env={**os.environ, "SUITE_APPTAINER": "/bin/sh"}).returncode == 75
+
+
+def commands(session: int) -> list[str]:
+    """The commands of the processes of a session."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command, _, rest = (process / "stat").read_text().rpartition(")")
+        except OSError:  # it has ended
+            continue
+        if int(rest.split()[3]) == session and rest.split()[0] != "Z":
+            found.append(command.partition("(")[2])
+    return found
+
+
+def wait_for(condition, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
