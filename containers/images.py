@@ -56,7 +56,7 @@ def lock() -> dict[str, dict[str, Any]]:
     try:
         return json.loads(LOCK.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{LOCK}: {error}; write it again with `make lock`, or get it back from git") from None
+        raise UserError(f"{LOCK}: {error}; get it back from git, then run `python -m containers.lock`") from None
 
 
 def architecture() -> str:

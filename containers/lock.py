@@ -1,8 +1,8 @@
 """Write what images are locked to: `python -m containers.lock`.
 
 With --uv, each image's requirements.txt is resolved again from the extra of its name in pyproject.toml, to the versions
-that the host has (requirements/all.txt). Then lock.json gets the hash of each image's inputs; the registry address of an image whose
-inputs changed is dropped, because what is published is something else.
+that the host has (requirements/all.txt). Then lock.json gets the hash of each image's inputs; an image whose inputs
+changed loses its registry address, because what is published is something else.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Which image a job runs in, and how Apptainer runs it: for `snakemake --use-singularity`.
 
-A job sees the project and the work directory read-only, and `results/` and `logs/` as they are: nothing else of this
-machine, and no network. Apptainer takes its options from the environment; one that is set there already wins.
+A job sees the project and the work directory read-only, and `results/` and `logs/` as they are: no other files of this
+machine, no variables of the caller's, and no network. Apptainer takes its options from the environment; one that is set
+there already wins.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -16,9 +16,9 @@ from agent.origin import code_revision
 from containers import built, images, sif
 from envs.errors import UserError
 
-WRAPPER = images.ROOT / "bin"
 WRITABLE = ("results", "logs")
-PASSED_ON = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")  # what a job may know of the caller's environment
+# What a job may know of the caller's environment: its GPUs, and the workflow that it ends with.
+PASSED_ON = ("CUDA_VISIBLE_DEVICES", "SUITE_WORKFLOW")
 GPUS = ("/dev", "nvidia[0-9]*")
 
 
@@ -72,7 +72,7 @@ def advice(name: str) -> str | None:
 
 
 def environment(project: Path, workdir: Path, given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Apptainer's options as environment variables, and PATH with our wrapper before Apptainer itself.
+    """Apptainer's options as environment variables.
 
     given: the caller's environment. Raises UserError for a path that Apptainer cannot mount.
     """
@@ -90,6 +90,4 @@ def environment(project: Path, workdir: Path, given: Mapping[str, str] = os.envi
         **{f"APPTAINER_{key}": given.get(f"APPTAINER_{key}", value) for key, value in options.items()},
         **{f"APPTAINERENV_{key}": given.get(f"APPTAINERENV_{key}", value) for key, value in told.items()},
         "APPTAINER_BIND": ",".join(filter(None, [*binds, given.get("APPTAINER_BIND")])),
-        "PATH": f"{WRAPPER}{os.pathsep}{given['PATH']}",
-        "SUITE_APPTAINER": shutil.which("apptainer", path=given["PATH"]) or "",
     }

@@ -6,9 +6,9 @@ localrules:
 rule plan:
     log:
         "logs/plan.log",
-    # It asks Snakemake, which no image has.
+    # On the host: it asks Snakemake, which no image has.
     container:
-        None
+        lambda wildcards: None
     params:
         files=CONFIG_FILES or [str(ROOT / "config/quickstart.yaml")],
     shell:
