@@ -62,9 +62,13 @@ def set_threads(config: RunConfig) -> None:
 
 
 def environment(config: RunConfig, seed: int, restarts: RestartBudget, name: str) -> gymnasium.Env:
-    """The run's environment in a worker process; `name` tells several of one run apart, which share `restarts`."""
+    """The run's environment in a worker process; `name` tells several of one run apart, which share `restarts`.
+
+    It is `train`, or one of the evaluations, whose options may be others (`evaluation.env`).
+    """
     worker_seed = stream_seed(seed, f"env_{name}") >> 1
+    options = config.env if name == "train" else {**config.env, **config.evaluation.env}
     return WorkerEnv(
-        config.benchmark, config.task, worker_seed, config.env,
+        config.benchmark, config.task, worker_seed, options,
         python=config.worker.python, timeout=config.worker.timeout, restarts=restarts,
     )  # fmt: skip

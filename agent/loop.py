@@ -63,6 +63,7 @@ class Loop:
         """
         self.config, self.seed, self.directory, self.device, self.restarts = config, seed, directory, device, restarts
         self.env, self.eval_env = make_env("train"), make_env("evaluation")
+        _check_alike(self.env, self.eval_env)
         self.agent = _seeded_agent(config, self.env, seed, device)
         self.noise = Noise(seed, device)
         self.driver = Driver(self.env, self.agent.kind, seed, "train_episode")
@@ -283,6 +284,17 @@ class Loop:
 def _named(**groups: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Tensors of several groups by `group/name`."""
     return {f"{group}/{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
+
+
+def _check_alike(env: gymnasium.Env, eval_env: gymnasium.Env) -> None:
+    """Raises UserError unless an agent that was trained in one can be evaluated in the other."""
+    for name in ("observation_space", "action_space"):
+        trained, evaluated = getattr(env, name), getattr(eval_env, name)
+        if trained != evaluated:
+            raise UserError(
+                f"key evaluation.env changes the {name.replace('_', ' ')} from {trained} to {evaluated}: choose "
+                "options that keep it as it is in training (env)"
+            )
 
 
 def _seeded_agent(config: RunConfig, env: gymnasium.Env, seed: int, device: torch.device) -> Agent:

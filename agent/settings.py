@@ -193,6 +193,7 @@ class Evaluation(Settings):
     action: Literal["mode", "sample"]
     initial: bool
     from_start: bool
+    env: dict[str, Scalar]
 
     def first(self, prefilled: int) -> int:
         """The agent step of the first evaluation, if the prefill ended at `prefilled`."""
@@ -269,6 +270,8 @@ class RunConfig(Settings):
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of the settings: equal digests, equal runs up to the seed."""
         without: Any = {"limits": True, "worker": True, "train": {"checkpoint_every"}}
+        if not self.evaluation.env:  # nothing is chosen for evaluations: no reason to tell runs apart
+            without["evaluation"] = {"env"}
         return hashlib.sha256(json.dumps(self.model_dump(exclude=without), sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:

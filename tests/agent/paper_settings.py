@@ -241,6 +241,7 @@ DREAMERV3: dict[str, Any] = {
 OURS = {
     "variant": "paper", "precision": "float32", "threads": 1, "train.checkpoint_every": 10_000,
     "limits.env_restarts": 10, "limits.skipped_share": 0.01, "worker.python": None, "worker.timeout": 60.0,
+    "evaluation.env": {},
 }  # fmt: skip
 LOG_EVERY = {"dreamerv2": 1_000, "dreamerv3": 1_000, "dreamerv3_torch": 10_000}
 PLAIN = {"world_model.harmonizer.form": "none", "world_model.harmonizer.losses": []}

@@ -210,7 +210,12 @@ def test_equal_settings_have_equal_digests_and_others_do_not():
     assert resolve(*PLACE, ["world_model.optimizer.lr=0.001"]).digest == digest
     for unimportant in ("limits.env_restarts=0", "worker.python=/opt/old/bin/python", "train.checkpoint_every=7"):
         assert resolve(*PLACE, [unimportant]).digest == digest, "no result depends on it"
-    others = [["batch.size=3"], ["env.distraction=0.5"], ["world_model.loss_scales.kl=2"]]
+    others = [
+        ["batch.size=3"],
+        ["env.distraction=0.5"],
+        ["evaluation.env.distraction=0.5"],
+        ["world_model.loss_scales.kl=2"],
+    ]
     digests = {digest, *(resolve(*PLACE, other).digest for other in others)}
     assert len(digests) == 1 + len(others)
     assert (

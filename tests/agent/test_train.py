@@ -20,7 +20,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agent import train as train_module
 from agent.run_directory import RunDirectory
 
-from .commands import RESULTS, arguments, command, evaluations, failed_with_a_message, outcome, provenance, train
+from .commands import (
+    RESULTS,
+    arguments,
+    command,
+    evaluations,
+    failed_with_a_message,
+    forked,
+    outcome,
+    provenance,
+    train,
+)
 
 
 def snapshot(directory):
@@ -204,6 +214,21 @@ def test_a_mistake_that_the_environment_finds_can_be_put_right(tmp_path):
     assert failed_with_a_message(retried, 2)
     assert "size is 48" in retried.stderr
     assert train(tmp_path, "--set", "env.size=32", "--set", "train.steps=61").returncode == 0
+
+
+def test_evaluations_may_have_options_of_their_own(tmp_path):
+    done = train(tmp_path, "--set", "evaluation.env.time_limit=7")
+    assert done.returncode == 0, done.stderr
+    assert {row["length"] for row in evaluations(tmp_path)} == {"7"}
+    done = forked("agent.evaluate", "--run-dir", tmp_path, "--episodes", 2, "--videos", 0)
+    assert done.returncode == 0, done.stderr
+    assert [row["length"] for row in evaluations(tmp_path, "final_evaluations.csv")] == ["7", "7"]
+
+
+def test_evaluations_must_look_like_training(tmp_path):
+    done = train(tmp_path, "--set", "evaluation.env.size=64")
+    assert failed_with_a_message(done, 2), done.stderr
+    assert "evaluation.env changes the observation space" in done.stderr
 
 
 def test_a_run_that_would_never_train_is_not_called_finished(tmp_path):
