@@ -3,8 +3,10 @@
     python -m envs.check distractor               every task of a benchmark
     python -m envs.check atari100k/pong           one task
     python -m envs.check --all --json check.json  every task of every benchmark, results to a file
+    python -m envs.check metaworld dmc_remastered --set metaworld.rendering=fast --set dmc_remastered.textures=generated
 
-Each task is run in worker processes with the adapter's defaults, which are the paper's protocol. Its status is `pass`,
+Each task is run in worker processes with the adapter's defaults, which are the paper's protocol, or with the options
+that --set gives. Its status is `pass`,
 `fail` (the reason says what of the contract in envs/contract.py is broken) or `cannot_run` (the simulator or its assets
 are missing here). An environment that does not repeat an episode for its seed fails, unless its benchmark's settings
 declare `deterministic: false`. Beside the results comes one contact sheet of each benchmark, with frames of an episode
@@ -19,7 +21,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,16 +69,18 @@ def check(
     *,
     seed: int = SEED,
     steps: int | None = None,
+    options: Mapping[str, Any] | None = None,
     adapters: str = registry.ADAPTERS,
     settings: Path = BENCHMARKS,
 ) -> Result:
     """Hold one task to the contract, with `steps` agent steps per check, by default as many as its speed allows.
 
-    settings: the folder of the benchmarks' settings, which declare what is not deterministic.
+    options: of the environment. settings: the folder of the benchmarks' settings, which declare what is not
+    deterministic.
     """
     result = Result(benchmark, task)
     try:
-        found = _violations(result, seed, steps, adapters, declared(benchmark, settings))
+        found = _violations(result, seed, steps, options or {}, adapters, declared(benchmark, settings))
     except SimulatorMissing as missing:
         result.status, result.reason = "cannot_run", str(missing)
     except (EnvironmentFailure, UserError) as failure:
@@ -88,10 +92,12 @@ def check(
     return result
 
 
-def _violations(result: Result, seed: int, steps: int | None, adapters: str, settings: Declared) -> list[str]:
+def _violations(
+    result: Result, seed: int, steps: int | None, options: Mapping[str, Any], adapters: str, settings: Declared
+) -> list[str]:
     """Fill in what is measured, and return how the contract is broken."""
     place = (result.benchmark, result.task, seed)
-    chosen: dict[str, Any] = {"restarts": 0, "adapters": adapters, "python": settings.python}
+    chosen: dict[str, Any] = {"restarts": 0, "adapters": adapters, "python": settings.python, "options": options}
     environment = WorkerEnv(*place, **chosen)
     try:
         result.steps = steps or _affordable_steps(environment, seed)
@@ -114,7 +120,7 @@ def _violations(result: Result, seed: int, steps: int | None, adapters: str, set
     if found or settings.python is not None:  # which this interpreter could not make
         return found
     # The worker's arrays are copies: only the adapter itself can show that it hands out the same one twice.
-    return _in_own_process(place, adapters, min(result.steps, 20))
+    return _in_own_process(place, options, adapters, min(result.steps, 20))
 
 
 def _affordable_steps(environment: WorkerEnv, seed: int) -> int:
@@ -165,14 +171,14 @@ def _measure(result: Result, environment: WorkerEnv, seed: int) -> None:
     result.reset_seconds = round(float(np.median(resets)), 5)
 
 
-def _in_own_process(place: tuple[str, str, int], adapters: str, steps: int) -> list[str]:
+def _in_own_process(place: tuple[str, str, int], options: Mapping[str, Any], adapters: str, steps: int) -> list[str]:
     """The violations of the environment itself, not of its worker, in a process that may crash."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
 
     def run() -> None:
         try:
-            environment = registry.create(*place, {}, adapters)
+            environment = registry.create(*place, options, adapters)
             theirs.send(contract.violations(environment, place[2], steps, seeding=False))
         except Exception as error:
             theirs.send([f"outside of a worker: {type(error).__name__}: {error}"])
@@ -216,6 +222,22 @@ def select(names: Sequence[str], everything: bool, adapters: str) -> list[tuple[
     return chosen
 
 
+def options_by_benchmark(items: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What --set BENCHMARK.OPTION=VALUE says; values are JSON or else text."""
+    found: dict[str, dict[str, Any]] = {}
+    for item in items:
+        name, separator, text = item.partition("=")
+        benchmark, dot, option = name.partition(".")
+        if not (separator and dot and benchmark and option):
+            raise UserError(f"--set takes BENCHMARK.OPTION=VALUE, for example metaworld.rendering=fast, not {item!r}")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        found.setdefault(benchmark, {})[option] = value
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(
@@ -224,6 +246,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="BENCHMARK[/TASK]", help="what to check")
     parser.add_argument("--all", action="store_true", help="check every task of every benchmark")
     parser.add_argument("--steps", type=int, help="agent steps per check (what fits into 1.5 s, from 10 to 1000)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="BENCHMARK.OPTION=VALUE", help="an option; repeatable"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here as well")
     parser.add_argument(
         "--frames", type=Path, default=FRAMES, metavar="DIR", help="contact sheets go here (%(default)s)"
@@ -241,9 +266,16 @@ def _run(options: argparse.Namespace) -> int:
     if options.steps is not None and options.steps < 1:
         raise UserError(f"--steps is {options.steps}, but must be at least 1")
     chosen = select(options.names, options.all, options.adapters)
+    given = options_by_benchmark(options.set)
+    if unused := sorted(set(given) - {benchmark for benchmark, _ in chosen}):
+        raise UserError(f"--set names {', '.join(unused)}, which is not checked; name it as a BENCHMARK, too")
+    for benchmark, task in chosen:
+        registry.check(benchmark, task, SEED, given.get(benchmark, {}), options.adapters)
     results: list[Result] = []
     for number, (benchmark, task) in enumerate(chosen, start=1):
-        results.append(check(benchmark, task, steps=options.steps, adapters=options.adapters))
+        results.append(
+            check(benchmark, task, steps=options.steps, options=given.get(benchmark), adapters=options.adapters)
+        )
         print(f"{number:>4}/{len(chosen)} {_line(results[-1])}", flush=True)
         if options.json:  # after each task, so that little is lost if this is stopped
             write(options.json, json.dumps([result.as_dict() for result in results], indent=2).encode() + b"\n")

@@ -3,6 +3,7 @@
 import json
 
 import cv2
+import numpy as np
 import pytest
 
 import envs
@@ -123,12 +124,25 @@ def test_the_contact_sheet_shows_an_episode_of_each_task(tmp_path):
     assert first_pixel[0] < first_pixel[-1]
 
 
+def test_options_are_given_by_benchmark(tmp_path, capsys):
+    arguments = ["distractor/reach", "--steps", "10", "--frames", str(tmp_path)]
+    assert main([*arguments, "--set", "distractor.size=64", "--set", "distractor.distraction=1"]) == 0
+    picture = cv2.imread(str(tmp_path / "distractor.png"))
+    main(arguments)
+    assert not np.array_equal(picture, cv2.imread(str(tmp_path / "distractor.png")))
+    assert main([*arguments, "--set", "distractor.size=48"]) == 1
+    assert "option size is 48, but must be one of 32, 64" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ([], "name a BENCHMARK"),
         (["--all", "atari100k"], "name a BENCHMARK"),
         (["atari"], "Did you mean 'atari100k'"),
+        (["distractor", "--set", "size=64"], "--set takes BENCHMARK.OPTION=VALUE"),
+        (["distractor", "--set", "distractor.sizes=64"], "Did you mean 'size'"),
+        (["distractor", "--set", "metaworld.rendering=fast"], "--set names metaworld, which is not checked"),
         (["atari100k/pogn"], "Did you mean 'pong'"),
         (["distractor", "--frames", "/proc/nowhere", "--steps", "1"], "cannot write /proc/nowhere"),
         (["distractor", "--json", "/proc/nowhere", "--steps", "1"], "cannot write /proc/nowhere"),
