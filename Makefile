@@ -33,6 +33,12 @@ test: $(READY)  ## the tests that any machine passes in ten minutes
 test-learning: $(READY)  ## train until the agent has visibly learnt (5 minutes on 2 cores)
 	$(BIN)/python -m pytest -m learning
 
+test-containers: $(READY)  ## build images, and run in them as root and as an ordinary user (30 minutes on 2 cores)
+	BASE_IMAGE=$$(.ci/container_tools.sh) $(BIN)/python -m pytest -m containers -n 0 -rA
+
+images: $(READY)  ## build every image that changed, for Apptainer (containers/README.md)
+	$(BIN)/python -m containers.build --sif $(IMAGES)
+
 test-report: $(READY)  ## open the report in headless Chromium and compile its LaTeX tables (both must be installed)
 	@command -v chromium >/dev/null && command -v pdflatex >/dev/null || \
 	  { echo "error: this needs Chromium and LaTeX: sudo apt-get install chromium texlive-latex-recommended" >&2; exit 2; }
@@ -60,4 +66,4 @@ lock: $(READY)  ## resolve pyproject.toml again into the lock files of the host 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: run setup test test-learning test-report lint lock help
+.PHONY: run setup test test-learning test-containers images test-report lint lock help

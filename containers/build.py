@@ -33,6 +33,7 @@ class Builder:
     def __init__(self, options: argparse.Namespace):
         self._options = options
         self._engine: engines.Engine | None = None
+        self._inputs = {name: images.inputs(name) for name in images.names()}  # as they are now, though a build is long
 
     @property
     def engine(self) -> engines.Engine:
@@ -51,7 +52,7 @@ class Builder:
 
     def tag(self, name: str) -> str:
         """Names the image by what goes into it."""
-        key = json.dumps([images.inputs(name), self.arguments(name)])
+        key = json.dumps([self._inputs[name], self.arguments(name)])
         return f"localhost/harmonydream/{name}:{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
     def fresh(self, name: str) -> bool:
@@ -93,7 +94,7 @@ class Builder:
     def _note(self, name: str, content: archive.Content, seconds: float) -> None:
         path = built.sif_path(name)
         record = built.Record(
-            inputs=images.inputs(name), tag=self.tag(name), digest=content.digest, architecture=content.architecture,
+            inputs=self._inputs[name], tag=self.tag(name), digest=content.digest, architecture=content.architecture,
             torch="cuda" if self._options.cuda else "cpu",
             base=self.arguments(name).get("BASE_IMAGE", "the default of containers/base/Dockerfile"),
             size=content.size, seconds=seconds, date=datetime.date.today().isoformat(),
