@@ -34,9 +34,9 @@ test-learning: $(READY)  ## train until the agent has visibly learnt (5 minutes 
 	$(BIN)/python -m pytest -m learning
 
 test-containers: $(READY)  ## build images, and run in them as root and as an ordinary user (30 minutes on 2 cores)
-	BASE_IMAGE=$$(.ci/container_tools.sh) $(BIN)/python -m pytest -m containers -n 0 -rA
+	base=$$(.ci/container_tools.sh) && BASE_IMAGE=$$base $(BIN)/python -m pytest -m containers -n 0 -rA
 
-images: $(READY)  ## build every image that changed, for Apptainer (containers/README.md)
+images: $(READY)  ## build every image that changed, for Apptainer (IMAGES="..." for some)
 	$(BIN)/python -m containers.build --sif $(IMAGES)
 
 test-report: $(READY)  ## open the report in headless Chromium and compile its LaTeX tables (both must be installed)

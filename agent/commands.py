@@ -16,6 +16,7 @@ from envs.errors import EnvironmentFailure, UserError
 from envs.worker import RestartBudget, WorkerEnv
 
 FINISHED, FAILED, MISTAKE, CONTINUE = 0, 1, 2, 75
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")  # is seen in a container without its GPU, too
 
 
 def exit_code(command: Callable[[], int], directory: Path) -> int:
@@ -51,7 +52,15 @@ def pick_device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UserError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
+    if name == "auto" and not available and NVIDIA_DRIVER.exists():
+        print(f"warning: this machine has a GPU that torch does not find: {_gpu_advice()}", file=sys.stderr)
     return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+def _gpu_advice() -> str:
+    if torch.version.cuda is None:
+        return "this build of torch is for CPUs; make images with `python -m containers.build --sif --cuda`"
+    return "in a container, it needs Apptainer's flag --nv (`apptainer exec --nv ...`), or podman's --gpus all"
 
 
 def set_threads(config: RunConfig) -> None:

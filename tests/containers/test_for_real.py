@@ -215,16 +215,6 @@ def test_finished_runs_are_not_redone_without_images_nor_with_them(in_images: Pl
     assert not {"train_distractor", "train_atari100k"} & on_the_host.planned("--use-singularity").keys()
 
 
-def test_a_missing_image_is_an_error_before_anything_is_touched(tmp_path: Path) -> None:
-    project = Place(tmp_path, None)
-    shutil.rmtree(project.path / "containers" / "built", ignore_errors=True)
-    result = project.run("--use-singularity")
-    assert result.returncode != 0
-    assert "python -m containers.build --sif" in result.stdout
-    assert "Traceback" not in result.stdout
-    assert not list((tmp_path / "results").glob("runs*"))
-
-
 def test_nothing_is_left_running_when_snakemake_is_killed(index: dict[str, built.Record], tmp_path: Path) -> None:
     project = Place(tmp_path, None)
     config = yaml.safe_load((tmp_path / "config" / "variants" / "smoke.yaml").read_text())

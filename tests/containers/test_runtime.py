@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent import commands
 from agent.origin import image_digest
 from containers import built, images, runtime
 from containers.runtime import address, environment
 from envs.errors import UserError
+from tests.workflow.conftest import Project
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -133,3 +136,24 @@ def test_a_process_knows_the_digest_of_its_image(tmp_path: Path, labels: dict[st
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     assert image_digest(tmp_path / "labels.json") == DIGEST
     assert image_digest(tmp_path / "none.json") is None
+
+
+def test_a_missing_image_is_an_error_before_anything_is_touched(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    shutil.copytree(images.ROOT, tmp_path / "containers", ignore=shutil.ignore_patterns("built", "__pycache__"))
+    result = project.run("--use-singularity")
+    assert result.returncode != 0
+    assert "python -m containers.build --sif" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not (tmp_path / "results" / "runs").exists()
+
+
+def test_a_gpu_that_torch_does_not_find_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(commands, "NVIDIA_DRIVER", tmp_path)
+    for version, advice in ((None, "--cuda"), ("13.0", "--nv")):
+        monkeypatch.setattr(commands.torch.version, "cuda", version)
+        assert commands.pick_device("auto").type == "cpu"
+        assert advice in capsys.readouterr().err
