@@ -23,10 +23,10 @@ def flag(key: str, value: object) -> bool:
     return value
 
 
-def integer(key: str, value: object, low: int) -> int:
-    """`value` if it is a whole number of at least `low`, else a UserError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise _invalid(key, value, f"a whole number of at least {low}")
+def integer(key: str, value: object, low: int, high: int | None = None) -> int:
+    """`value` if it is a whole number of at least `low`, and at most `high` if given, else a UserError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        raise _invalid(key, value, f"a whole number of at least {low}" if high is None else f"from {low} to {high}")
     return value
 
 
