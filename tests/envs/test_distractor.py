@@ -212,8 +212,8 @@ def test_a_box_is_pushed_and_never_pulled_through_or_leapt_over():
 def test_a_missed_ball_gives_nothing_and_no_success():
     environment = make("catch")
     away = lambda info: [1.0 if info["ball"][0] < 0.5 else -1.0, 0.0]  # noqa: E731
-    assert play(environment, away, seed=0) == (0.0, False)
-    assert play(environment, lambda info: catch(info, 0.25), seed=0) == (20.0, True)
+    assert play(environment, away, seed=2) == (0.0, False)
+    assert play(environment, lambda info: catch(info, 0.25), seed=2) == (20.0, True)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
