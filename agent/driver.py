@@ -28,6 +28,7 @@ class Driver:
         self.row: Row | None = None
         self.actions: list[np.ndarray] = []
         self.total = 0.0
+        self._checksum = 0
         self.success: bool | None = None
 
     @property
@@ -66,19 +67,30 @@ class Driver:
         self.row = self._row(obs, action, float(reward), terminal=terminated, last=terminated or truncated)
         return self.row
 
-    def restore(self, episode: int, actions: np.ndarray, checksum: int) -> bool:
-        """Play an episode again up to where it was; whether the picture there is the same."""
-        self.begin(episode)
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the actions; `checksum` is the CRC-32 of all pictures of the episode."""
+        return {"next": self.next, "ended": self.ended, "checksum": self._checksum}
+
+    def load_state(self, state: dict[str, Any], actions: np.ndarray | None) -> bool:
+        """Play the episode under way again up to where it was.
+
+        Returns False, before the next episode, if its pictures are others then, or if there are no actions to play.
+        """
+        self.begin(state["next"])
+        if state["ended"] or (actions is not None and self._play(actions) and self._checksum == state["checksum"]):
+            return True
+        self.begin(state["next"])
+        return False
+
+    def _play(self, actions: np.ndarray) -> bool:
+        """Play the last episode again; whether all these actions can be taken in it, without an end."""
+        self.begin(self.next - 1)
         self.reset()
         for action in actions:
             if self.ended:
                 return False
             self.step(action)
-        return self.checksum() == checksum
-
-    def checksum(self) -> int:
-        """CRC-32 of the last picture."""
-        return zlib.crc32(self.row["image"].tobytes()) if self.row is not None else 0
+        return not self.ended
 
     def _note_success(self, info: dict[str, Any]) -> None:
         if "success" in info:
@@ -88,5 +100,6 @@ class Driver:
         self, obs: dict[str, np.ndarray], action: np.ndarray, reward: float, *,
         first: bool = False, terminal: bool = False, last: bool = False,
     ) -> Row:  # fmt: skip
+        self._checksum = zlib.crc32(obs["image"].tobytes(), self._checksum)
         flags = {"is_first": first, "is_terminal": terminal, "reward": reward}
         return {**obs, "action": action, **{k: np.float32(v) for k, v in flags.items()}, "is_last": last}

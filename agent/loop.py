@@ -5,10 +5,9 @@ Reference: wmlib-torch/examples/train_dreamerv2.py. All counts are agent steps, 
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -26,6 +25,8 @@ from agent.settings import RunConfig
 from envs.errors import UserError
 from envs.worker import RestartBudget
 
+SHARE = 0.02  # of the time is what checkpoints may take, of those that take longer than SOON (seconds): the next one
+SOON = 1.0  # waits where the disk is slow. When a run saves changes nothing that it finds.
 log = logging.getLogger(__name__)
 MakeEnv = Callable[[str], gymnasium.Env]
 
@@ -74,6 +75,7 @@ class Loop:
         self.evidence = skipped.Evidence(directory / "skipped")
         self.carry = self.agent.initial_carry(config.batch.size)
         self.progress = Progress(next_checkpoint=config.train.checkpoint_every)
+        self._rest_until = 0.0  # by time.monotonic(): no checkpoint is due before
         self._resume()
 
     def run(self, stop: Callable[[], bool]) -> bool:
@@ -99,7 +101,7 @@ class Loop:
         if self.progress.prefilled:
             self._evaluate_if_due()
         self._heed_stop()
-        if self.progress.step >= self.progress.next_checkpoint:
+        if self.progress.step >= self.progress.next_checkpoint and time.monotonic() >= self._rest_until:
             self.save()
 
     def _heed_stop(self) -> None:
@@ -178,7 +180,7 @@ class Loop:
         noise = self.noise.draw("update", number, self.agent.update_noise())
         self.carry, metrics = self.agent.update(batch, carry, noise)
         self.records.note_update(metrics)
-        self.evidence.note(number, _named(batch=batch, carry=carry._asdict(), noise=noise), metrics)
+        self.evidence.note(number, snapshot.named(batch=batch, carry=carry._asdict(), noise=noise), metrics)
 
     def _evaluate_if_due(self) -> None:
         progress, settings = self.progress, self.config.evaluation
@@ -231,6 +233,7 @@ class Loop:
 
     def save(self) -> None:
         """Write a checkpoint from which the run goes on as if it had never stopped."""
+        started = time.monotonic()
         self._look_at_skipped()
         progress = self.progress
         progress.next_checkpoint = progress.step + self.config.train.checkpoint_every
@@ -238,7 +241,7 @@ class Loop:
         state = {
             "progress": {**asdict(progress), "restarts": self.restarts.used},
             "replay": self.replay.state(),
-            "driver": {"next": self.driver.next, "ended": self.driver.ended, "checksum": self.driver.checksum()},
+            "driver": self.driver.state(),
             "next_evaluation_episode": self.eval_driver.next,
             "positions": self.records.positions(),
             "pending": self.records.pending(),
@@ -247,6 +250,8 @@ class Loop:
         arrays = {"actions": np.array(self.driver.actions, np.float32)}
         checkpoint.save(self.directory / "state", tensors, arrays, state)
         self.replay.saved()
+        if (took := time.monotonic() - started) > SOON:
+            self._rest_until = started + took / SHARE
 
     def _resume(self) -> None:
         loaded = checkpoint.load(
@@ -263,27 +268,13 @@ class Loop:
         self.records.rewind(state["positions"])
         self.records.load_pending(state["pending"])
         self.eval_driver.begin(state["next_evaluation_episode"])
-        exact = self._restore_episode(state["driver"], arrays["actions"], whole) and not damaged
-        self.progress.inexact_resumes += not exact
+        if not self.driver.load_state(state["driver"], arrays["actions"] if whole else None):
+            log.warning("the episode under way could not be restored: it is cut, and this run is no longer exact")
+            self.replay.drop_ongoing()
+            whole = False
+        self.progress.inexact_resumes += not whole or damaged > 0
         self.progress.damaged_chunks += damaged
         log.info("continuing at agent step %d, update %d", self.progress.step, self.agent.updates)
-
-    def _restore_episode(self, driver: dict[str, Any], actions: np.ndarray, in_replay: bool) -> bool:
-        """Play the episode under way again; end it, and return False, if it is another then or lost to the replay."""
-        self.driver.begin(driver["next"])
-        if driver["ended"]:
-            return True
-        if in_replay and self.driver.restore(driver["next"] - 1, actions, driver["checksum"]):
-            return True
-        log.warning("the episode under way could not be restored: it is cut, and this run is no longer exact")
-        self.replay.drop_ongoing()
-        self.driver.begin(driver["next"])
-        return False
-
-
-def _named(**groups: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors of several groups by `group/name`."""
-    return {f"{group}/{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
 
 
 def _check_alike(env: gymnasium.Env, eval_env: gymnasium.Env) -> None:

@@ -14,12 +14,11 @@ Tensors = dict[str, Tensor]
 
 def take(agent: Agent, carry: State, actor: Actor) -> tuple[Tensors, dict[str, Any]]:
     """Tensors, which later updates may change, and JSON. `carry` is the updates', the actor has its own."""
-    tensors = _named("agent", agent.state_dict())
+    policy = {**actor.carry.state._asdict(), "action": actor.carry.action}
+    tensors = named(agent=agent.state_dict(), carry=carry._asdict(), policy=policy)
     for name, optimizer in agent.optimizers.items():
-        for index, slot in optimizer.adam.state_dict()["state"].items():
-            tensors |= _named(f"{name}/{index}", slot)
-    tensors |= _named("carry", carry._asdict())
-    tensors |= _named("policy", {**actor.carry.state._asdict(), "action": actor.carry.action})
+        slots = optimizer.adam.state_dict()["state"]
+        tensors |= named(**{f"{name}/{index}": slot for index, slot in slots.items()})
     scalers = {name: optimizer.scaler.state_dict() for name, optimizer in agent.optimizers.items()}
     return tensors, {"updates": agent.updates, "scalers": scalers}
 
@@ -41,8 +40,9 @@ def put_back(agent: Agent, actor: Actor, tensors: Mapping[str, Tensor], state: M
     return State(**_under("carry", tensors))
 
 
-def _named(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
-    return {f"{prefix}/{name}": value for name, value in tensors.items()}
+def named(**groups: Mapping[str, Tensor]) -> Tensors:
+    """Tensors of several groups by `group/name`."""
+    return {f"{group}/{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:

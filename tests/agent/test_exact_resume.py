@@ -69,6 +69,16 @@ def outcome(loop):
     return tensors, (learner, timeless, loop.records.evaluations_path.read_text(), loop.replay.state())
 
 
+@pytest.mark.parametrize(("share", "checkpoints"), [(0.02, 2), (1e-9, 1)])
+def test_a_disk_that_is_slow_gets_fewer_checkpoints(tmp_path, monkeypatch, share, checkpoints):
+    """Those of this run take a few hundredths of a second: too long for a share of a billionth."""
+    monkeypatch.setattr("agent.loop.SOON", 0.0 if share < 0.02 else 60.0)
+    monkeypatch.setattr("agent.loop.SHARE", share)
+    loop = start(resolve("distractor", "reach", "dreamerv2", "smoke", SETTINGS), tmp_path)
+    assert not go_on(loop, lambda loop: False)
+    assert len(list((tmp_path / "state").iterdir())) == checkpoints
+
+
 @pytest.mark.parametrize(
     ("benchmark", "method"),
     [("distractor", name) for name in names("methods")] + [("atari100k", name) for name in METHODS],
