@@ -127,31 +127,39 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
-        _run(options)
+        return _run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
     except engines.BROKE as error:
         print(f"error: the engine's service failed: {error}; see its own log, or try another --engine", file=sys.stderr)
-        return 2
     except OSError as error:
         print(f"error: {error}; make room there, or set TMPDIR to another disk, and run it again", file=sys.stderr)
-        return 2
-    return 0
+    return 2
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     for name in options.names:
         images.files(name)  # a name that does not exist is an error before anything is built
     if options.sif:
         sif.check_apptainer()
     built.FOLDER.mkdir(exist_ok=True)
     builder = Builder(options)
-    for name in options.names or images.names():
+    return max([_one(builder, name) for name in options.names or images.names()])
+
+
+def _one(builder: Builder, name: str) -> int:
+    """Build one image; one that cannot be built does not keep the others from it, unless it is the base."""
+    try:
         if builder.fresh(name):
             print(f"{name}: up to date")
         else:
             builder.make(name)
+    except UserError as error:
+        if not builder.engine.holds(builder.tag(images.BASE)):
+            raise
+        print(f"error: {name}: {error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
