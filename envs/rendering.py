@@ -18,7 +18,7 @@ import numpy as np
 from envs.errors import SimulatorMissing, UserError
 
 QUALITIES = ("faithful", "fast")
-PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa)"
+PACKAGES = "libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa)"
 BACK_ENDS = ("egl", "osmesa", "glfw")
 SKY = -1  # geom number of what no geom covers
 
