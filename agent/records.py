@@ -79,7 +79,7 @@ class Records:
     def positions(self) -> dict[str, Position]:
         """The size in bytes and the checksum of each file that there is; that much of it is on the disk then."""
         paths = [path for path in self._paths if path.exists()]
-        for path in paths:
+        for path in (*paths, self.metrics_path.parent):  # a power cut must not take a new file's name
             sync(path)
         return {path.name: _position(path.read_bytes()) for path in paths}
 

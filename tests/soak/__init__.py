@@ -1,0 +1,1 @@
+"""Faults injected into real training runs: `python -m tests.soak --help`."""
