@@ -63,6 +63,11 @@ def _gpu_advice() -> str:
     return "in a container, it needs Apptainer's flag --nv (`apptainer exec --nv ...`), or podman's --gpus all"
 
 
+def free_gpu_mb(device: torch.device) -> int | None:
+    """Free memory of a GPU in MB of 2**20 bytes; None on a CPU."""
+    return torch.cuda.mem_get_info(device)[0] // 2**20 if device.type == "cuda" else None
+
+
 def set_threads(config: RunConfig) -> None:
     """The run's own number of threads, and reproducible kernels."""
     torch.set_num_threads(config.threads)

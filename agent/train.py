@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from agent import commands
+from agent import commands, preflight
 from agent.config import names, resolve
 from agent.lock import Lock
 from agent.loop import Loop
@@ -57,6 +57,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--attempt", type=int, default=1, help="above 1, a failure that no retry mends ends it at once")
     parser.add_argument("--show", action="store_true", help="print the resolved settings and stop")
+    parser.add_argument("--estimate", action="store_true", help="print what disk and memory the run needs, and stop")
+    parser.add_argument("--no-preflight", action="store_true", help="begin although disk or memory seem too small")
     return parser.parse_args(arguments)
 
 
@@ -73,11 +75,17 @@ def _main(args: argparse.Namespace) -> int:
         print(config.model_dump_json(indent=2))
         return commands.FINISHED
     device = commands.pick_device(args.device)
+    needs = preflight.estimate(config, device.type)
+    if args.estimate:
+        print(needs)
+        return commands.FINISHED
     run = RunDirectory(args.run_dir)
     run.check(config, args.seed)
     if run.finished and not run.nearly_finished:
         print(f"{args.run_dir} is finished already")
         return commands.FINISHED
+    if not args.no_preflight:
+        preflight.check(needs, args.run_dir, commands.free_gpu_mb(device))
     run.claim(config, args.seed)
     with run.lock() as lock:
         return _train_or_note_failure(args, config, run, lock, device)
@@ -103,10 +111,11 @@ def _train(args: argparse.Namespace, config: RunConfig, run: RunDirectory, lock:
     if run.nearly_finished:
         run.move_results()
         return commands.FINISHED
+    requests = StopRequests(commands.CONTINUE)  # before anything that takes long, as starting simulators may
     commands.set_threads(config)
     commands.start_log(run.live / "train.log")
     log.info("%s/%s %s %s seed %d on %s", args.benchmark, args.task, args.method, args.variant, args.seed, device)
-    started, requests = _now(), StopRequests(commands.CONTINUE)
+    started = _now()
 
     def stop() -> bool:
         lock.check()

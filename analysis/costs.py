@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -24,7 +24,17 @@ class Cost:
     basis: str  # measured or assumed
 
 
-def measured(directories: Sequence[Path], benchmark_files: Sequence[Path], settings: Mapping[str, Any]) -> Cost:
+class Needs(Protocol):
+    """What a run needs while it trains, in MB of 2**20 bytes (agent/preflight.py)."""
+
+    @property
+    def disk_mb(self) -> int: ...
+
+    @property
+    def memory_mb(self) -> int: ...
+
+
+def measured(directories: Sequence[Path], benchmark_files: Sequence[Path], needs: Needs) -> Cost:
     """The mean over finished run directories; memory from Snakemake's benchmark files, those of them that exist."""
     hours = [
         json.loads((d / "provenance.json").read_text(encoding="utf-8"))["wall_seconds"] / 3600 for d in directories
@@ -32,16 +42,15 @@ def measured(directories: Sequence[Path], benchmark_files: Sequence[Path], setti
     disk = [sum(path.stat().st_size for path in d.rglob("*") if path.is_file()) / 1e6 for d in directories]
     memory = [row["max_rss"] for path in benchmark_files if path.exists() for row in _rows(path)]
     peak = max((float(value) for value in memory if value not in ("", "-", "NA")), default=None)
-    guess = assumed(settings)
-    return Cost(mean(hours), mean(disk), guess.live_mb, guess.memory_mb if peak is None else peak, "measured")
+    return Cost(mean(hours), mean(disk), needs.disk_mb, needs.memory_mb if peak is None else peak, "measured")
 
 
-def assumed(settings: Mapping[str, Any]) -> Cost:
-    """From the resolved settings of a run (benchmark, train, evaluation, replay) and assumed_speed.yaml."""
+def assumed(settings: Mapping[str, Any], needs: Needs) -> Cost:
+    """From the resolved settings of a run (benchmark, train, evaluation) and assumed_speed.yaml."""
     speed = yaml.safe_load(ASSUMED.read_text(encoding="utf-8"))
     bench = speed["benchmarks"].get(settings["benchmark"])
     if bench is None:
-        return Cost(float("nan"), speed["finished_mb"], float("nan"), float("nan"), "unknown")
+        return Cost(float("nan"), speed["finished_mb"], needs.disk_mb, needs.memory_mb, "unknown")
     train, evaluation = settings["train"], settings["evaluation"]
     learning = train["steps"] - train["prefill"]
     updates = train["pretrain"] + learning / train["every"]
@@ -51,9 +60,7 @@ def assumed(settings: Mapping[str, Any]) -> Cost:
         + (played + train["prefill"]) / bench["env_steps_per_second"]
         + played / speed["policy_steps_per_second"]
     )
-    rows = min(settings["replay"]["capacity"], train["steps"])
-    replay_mb = rows * 3 * bench["image_side"] ** 2 / 1e6
-    return Cost(seconds / 3600, speed["finished_mb"], replay_mb, replay_mb + speed["other_memory_mb"], "assumed")
+    return Cost(seconds / 3600, speed["finished_mb"], needs.disk_mb, needs.memory_mb, "assumed")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import subprocess
 
@@ -79,19 +80,22 @@ def small_disk(path, size):
 
 def test_a_run_goes_on_after_the_disk_was_full(finished, tmp_path):
     with small_disk(tmp_path / "disk", "8m") as disk:
-        assert train(disk / "run", misbehave="SIGKILL:135").returncode == -9
+        assert train(disk / "run", "--no-preflight", misbehave="SIGKILL:135").returncode == -9
         with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
             for _ in range(10_000):
                 filler.write(bytes(1024))
         for _ in range(2):
-            done = train(disk / "run")
+            done = train(disk / "run", "--no-preflight")
             assert failed_with_a_message(done, 1), done.stderr
             assert f"{disk}" in done.stderr
             assert "No space left on device" in done.stderr
             assert [path.name for path in (disk / "run").iterdir()] == ["checkpoint"]
             os.truncate(disk / "filler", (disk / "filler").stat().st_size - 3 * 4096)  # room to fail a little later
+        refused = train(disk / "run")
+        assert failed_with_a_message(refused, 2)
+        assert re.search(r"needs about \d+ MB of disk, but 0 MB are free on the disk of .*run", refused.stderr)
         (disk / "filler").unlink()
-        assert train(disk / "run").returncode == 0
+        assert train(disk / "run", "--no-preflight").returncode == 0
         assert outcome(disk / "run") == outcome(finished)
 
 

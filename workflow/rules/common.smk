@@ -10,6 +10,7 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 sys.path.insert(0, str(ROOT))
 
+from agent import preflight
 from agent.config import resolve
 from agent.stopping import this_process
 from analysis import experiments, score_rules
@@ -160,13 +161,39 @@ wildcard_constraints:
     experiment="|".join(EXPERIMENTS) or "(?!)",
 
 
-def needs(mem_mb):
-    """Resources of training or evaluating one run: main memory in MB, a GPU, and which try of the job this is."""
+@cache
+def estimate(benchmark, task, method, variant):
+    """What training the run needs of disk and memory."""
+    return preflight.estimate(
+        settings(benchmark, task, method, variant), "cuda" if GPUS_PER_RUN else "cpu"
+    )
+
+
+def estimate_of(wildcards):
+    return estimate(
+        wildcards.benchmark, wildcards.task, wildcards.method, wildcards.variant
+    )
+
+
+def needs(mem_mb, disk_mb):
+    """Resources of training or evaluating one run: memory and disk in MB, a GPU, and which try of the job this is."""
     return {
         "mem_mb": mem_mb,
+        "disk_mb": disk_mb,
         "gpu": GPUS_PER_RUN,
         "attempt": lambda wildcards, attempt: attempt,
     }
+
+
+TO_TRAIN = needs(
+    mem_mb=lambda wildcards: estimate_of(wildcards).memory_mb,
+    disk_mb=lambda wildcards: estimate_of(wildcards).disk_mb,
+)
+# Acting takes one simulator, and no gradients.
+TO_EVALUATE = needs(
+    mem_mb=lambda wildcards: estimate_of(wildcards).evaluation_memory_mb,
+    disk_mb=100,
+)
 
 
 def final_evaluation_of(wildcards):

@@ -14,7 +14,7 @@ rule evaluate:
         benchmark="(?!)",
     threads: lambda wildcards: settings_of(wildcards).threads
     resources:
-        **needs(mem_mb=2000),
+        **TO_EVALUATE,
     params:
         episodes=lambda wildcards: final_evaluation_of(wildcards).episodes,
         videos=lambda wildcards: final_evaluation_of(wildcards).videos,

@@ -17,7 +17,7 @@ rule train:
     retries: 2
     threads: lambda wildcards: settings_of(wildcards).threads
     resources:
-        **needs(mem_mb=2000),
+        **TO_TRAIN,
     params:
         digest=lambda wildcards: settings_of(wildcards).digest,
     shell:

@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 from snakemake.utils import update_config
 
+from agent import preflight
 from agent.config import resolve
 from agent.settings import RunConfig
 from analysis import costs, errors, experiments
@@ -51,11 +52,11 @@ def plan(found: Sequence[Experiment], results: Path, logs: Path) -> list[Planned
 
     @cache
     def cost(kind: tuple[str, ...], example: RunName) -> Cost:
-        document = settings[example].as_dict()
+        needs = preflight.estimate(settings[example], "cpu")
         if kind not in alike:
-            return costs.assumed(document)
+            return costs.assumed(settings[example].as_dict(), needs)
         tables = [logs / f"{run.directory.replace('runs', 'train', 1)}.tsv" for run in alike[kind]]
-        return costs.measured([results / run.directory for run in alike[kind]], tables, document)
+        return costs.measured([results / run.directory for run in alike[kind]], tables, needs)
 
     examples = {_kind(run): run for run in runs}
     return [

@@ -4,7 +4,7 @@ use rule train as train_atari100k with:
     container:
         image("atari100k")
     resources:
-        **needs(mem_mb=2000),
+        **TO_TRAIN,
 
 
 use rule evaluate as evaluate_atari100k with:
@@ -13,4 +13,4 @@ use rule evaluate as evaluate_atari100k with:
     container:
         image("atari100k")
     resources:
-        **needs(mem_mb=2000),
+        **TO_EVALUATE,

@@ -4,7 +4,7 @@ use rule train as train_crafter with:
     container:
         image("crafter")
     resources:
-        **needs(mem_mb=2000),
+        **TO_TRAIN,
 
 
 use rule evaluate as evaluate_crafter with:
@@ -13,4 +13,4 @@ use rule evaluate as evaluate_crafter with:
     container:
         image("crafter")
     resources:
-        **needs(mem_mb=2000),
+        **TO_EVALUATE,

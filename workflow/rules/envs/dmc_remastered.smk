@@ -4,7 +4,7 @@ use rule train as train_dmc_remastered with:
     container:
         image("dmc_remastered")
     resources:
-        **needs(mem_mb=2000),
+        **TO_TRAIN,
 
 
 use rule evaluate as evaluate_dmc_remastered with:
@@ -13,4 +13,4 @@ use rule evaluate as evaluate_dmc_remastered with:
     container:
         image("dmc_remastered")
     resources:
-        **needs(mem_mb=2000),
+        **TO_EVALUATE,
