@@ -25,7 +25,14 @@ PATIENCE = 5.0  # seconds that a worker gets to close its simulator
 
 # One worker is one core: its libraries' own threads would only compete with the other workers.
 ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+    name: "1"
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENCV_FOR_THREADS_NUM",
+        "LP_NUM_THREADS",  # of Mesa's software renderer
+    )
 }
 
 

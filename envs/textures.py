@@ -116,7 +116,7 @@ def _digest(path: Path) -> str:
 def _read(path: Path) -> np.ndarray:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     assert image is not None, path  # its SHA-256 was right
-    return image[:, :, ::-1]
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _pattern(size: int, random: np.random.Generator) -> np.ndarray:
