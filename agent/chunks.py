@@ -10,6 +10,7 @@ import json
 import logging
 import zlib
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,7 @@ class Chunks:
 
     def discard(self, before: int) -> None:
         """Remove the files of chunks that hold only rows with numbers below `before`."""
-        firsts = self._on_disk()
-        for first, following in zip(firsts, [*firsts[1:], len(self)], strict=True):
+        for first, following in pairwise([*self._on_disk(), len(self)]):
             if following <= before and first != self._first:
                 self._full.pop(first, None)
                 self._path(first).unlink()

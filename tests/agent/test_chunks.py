@@ -153,3 +153,9 @@ def test_full_chunks_take_no_memory_that_the_system_cannot_take_back(tmp_path):
     for start in range(0, 5000, 50):
         assert all((rows["image"] == image).all() for rows in chunks.read(start, start + 50))
     assert anonymous() - before < 8 * 2**20
+
+
+def test_before_the_first_row_there_is_nothing_to_discard(tmp_path):
+    chunks = make(tmp_path)
+    assert saved(chunks)["chunks"] == []
+    chunks.discard(0)
