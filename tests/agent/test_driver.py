@@ -4,7 +4,11 @@ import gymnasium
 import numpy as np
 import pytest
 
+import envs
+from agent.actions import action_kind
+from agent.config import resolve
 from agent.driver import Driver
+from envs.worker import WorkerEnv
 
 from .small import make
 
@@ -68,3 +72,24 @@ def test_an_episode_without_its_actions_is_cut(kind):
     driver, again = played(kind, 5), Driver(Env(), kind, 3, "episodes")
     assert not again.load_state(driver.state(), None)
     assert (again.ended, again.next) == (True, driver.next)
+
+
+def test_crafter_does_not_repeat_its_episode_and_goes_on_with_the_next(monkeypatch):
+    monkeypatch.setattr(Driver, "episode_seed", 3)  # a world whose creatures hardly ever do the same twice
+    env = envs.make("crafter", "reward", 0)
+    kind = action_kind(env.action_space, resolve("crafter", "reward", "dreamerv2", "smoke").behavior.policy)
+    driver = Driver(env, kind, 0, "episodes")
+    driver.reset()
+    env.action_space.seed(3)
+    for _ in range(60):
+        driver.step(np.eye(17, dtype=np.float32)[env.action_space.sample()])
+    for _ in range(4):
+        again = Driver(WorkerEnv("crafter", "reward", 0), kind, 0, "episodes")
+        repeated = again.load_state(driver.state(), np.array(driver.actions))
+        if not repeated:
+            break
+        again.env.close()
+    assert not repeated, "is Crafter deterministic now? Its settings say that it is not"
+    again.reset()
+    assert again.episode == driver.next
+    again.env.close()
