@@ -49,6 +49,7 @@ class Chunks:
         """Add a row, whose keys, shapes and types are those of the first one ever."""
         if not self._dtype.names:
             self._set_dtype(_dtype_of(row))
+        assert len(row) + 1 == len(self._dtype.names or ()), "a row lacks what the first one had"
         values = self._rows[self._filled]
         for key, value in row.items():
             values[key] = value
@@ -63,6 +64,7 @@ class Chunks:
         while start < stop:
             first = firsts[bisect.bisect_right(firsts, start) - 1]
             rows = self._full.get(first, self._rows)[start - first : stop - first]
+            assert len(rows), f"row {start} is not here"
             yield rows
             start += len(rows)
 

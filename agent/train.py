@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import faulthandler
 import functools
 import logging
 import sys
@@ -112,6 +113,7 @@ def _train(args: argparse.Namespace, config: RunConfig, run: RunDirectory, lock:
         run.move_results()
         return commands.FINISHED
     requests = StopRequests(commands.CONTINUE)  # before anything that takes long, as starting simulators may
+    faulthandler.enable()  # a disk that vanishes under a mapped replay ends the process: say at least where
     commands.set_threads(config)
     commands.start_log(run.live / "train.log")
     log.info("%s/%s %s %s seed %d on %s", args.benchmark, args.task, args.method, args.variant, args.seed, device)
