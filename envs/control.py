@@ -35,9 +35,8 @@ MATERIALS, SKYBOX, VISUAL = "./common/materials.xml", "./common/skybox.xml", "./
 
 def domain_of(task: str) -> tuple[str, str]:
     """The suite's domain and task, for example ball_in_cup and catch."""
-    for domain in ("ball_in_cup",):
-        if task.startswith(domain):
-            return domain, task.removeprefix(f"{domain}_")
+    if task == "ball_in_cup_catch":
+        return "ball_in_cup", "catch"
     domain, _, name = task.partition("_")
     return domain, name
 

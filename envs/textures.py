@@ -64,8 +64,8 @@ class Folder(Textures):
         with manifest.open(newline="", encoding="utf-8") as lines:
             listed = {row["path"]: row["sha256"] for row in csv.DictReader(lines)}
         _check(folder, listed, manifest)
-        self._skies = [folder / path for path in listed if path.startswith("skies/")]
-        self._floors = [folder / path for path in listed if path.startswith("floors/")]
+        self._skies = [folder / path for path in sorted(listed) if path.startswith("skies/")]
+        self._floors = [folder / path for path in sorted(listed) if path.startswith("floors/")]
         self.manifest = manifest
         self.skies, self.floors = len(self._skies), len(self._floors)
         self.source = f"{len(listed)} files of DMC Remastered, as listed in {manifest.name}"
@@ -81,13 +81,20 @@ class Generated(Textures):
     """As many random patterns as DMC Remastered has textures, the same ones everywhere."""
 
     skies, floors, source = SKIES, FLOORS, GENERATED
-    deviations = ("generated textures in place of DMC Remastered's",)
+    deviations: tuple[str, ...] = ("generated textures in place of DMC Remastered's",)
 
     def sky(self, index: int) -> np.ndarray:
         return _pattern(SKY, np.random.default_rng((0, index)))
 
     def floor(self, index: int) -> np.ndarray:
         return _pattern(FLOOR, np.random.default_rng((1, index)))
+
+
+class Unseen(Generated):
+    """As many as DMC Remastered has, for where none is shown: the other factors depend on how many there are."""
+
+    source = "none shown"
+    deviations = ()
 
 
 def _check(folder: Path, listed: dict[str, str], manifest: Path) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 
 from envs import control, visuals
 from envs.control import TIME_LIMIT, ControlTask, Trees
-from envs.options import choice, flag, integer, span, subset
+from envs.options import choice, flag, integer, span, subset, text
 from envs.rendering import QUALITIES
-from envs.textures import FLOOR, SKY, Textures
+from envs.textures import FLOOR, SKY, Textures, Unseen
 from envs.textures import find as find_textures
 from envs.visuals import FACTORS, Look
 
@@ -49,17 +49,20 @@ def make(
     """One task.
 
     textures: the folder of DMC Remastered's textures, or `generated`; by default what the environment variable
-    DMCR_TEXTURES names. vary: which factors change. visual_seeds, dynamics_seeds: first and last of the seeds that
-    episodes draw from; [0, 0] are the suite's own looks. rendering: `faithful` as the scene asks for, or `fast`,
-    without shadows, reflections and multisampling. time_limit: agent steps of an episode. truncation_is_terminal: also
-    call its end by time_limit terminal.
+    DMCR_TEXTURES names. Unless bg or floor vary, none is needed. vary: which factors change. visual_seeds,
+    dynamics_seeds: first and last of the seeds that episodes draw from; [0, 0] are the suite's own looks. rendering:
+    `faithful` as the scene asks for, or `fast`, without shadows, reflections and multisampling. time_limit: agent steps
+    of an episode. truncation_is_terminal: also call its end by time_limit terminal.
     """
+    factors, seeds = subset("vary", vary, FACTORS), span("visual_seeds", visual_seeds, low=1, other=ORIGINAL)
+    textured = seeds != ORIGINAL and not {"bg", "floor"}.isdisjoint(factors)
+    folder = None if textures is None else text("textures", textures)
     return Remastered(
         task,
         seed,
-        find_textures(textures),
-        subset("vary", vary, FACTORS),
-        span("visual_seeds", visual_seeds, low=1, other=ORIGINAL),
+        find_textures(folder) if textured else Unseen(),
+        factors,
+        seeds,
         span("dynamics_seeds", dynamics_seeds, low=0),
         choice("rendering", rendering, QUALITIES),
         integer("time_limit", time_limit, low=1),

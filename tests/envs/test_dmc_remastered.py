@@ -198,6 +198,17 @@ def test_without_textures_the_error_says_how_to_get_them(monkeypatch):
         envs.make("dmc_remastered", "cheetah_run", 0)
 
 
+@pytest.mark.parametrize("options", [{"vary": ["camera", "light"]}, {"visual_seeds": [0, 0]}])
+def test_where_no_texture_is_seen_none_is_needed(monkeypatch, options):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    environment = envs.make("dmc_remastered", "walker_run", 0, rendering="fast", **options)
+    like = make("walker_run", rendering="fast", **{key: tuple(value) for key, value in options.items()})
+    assert trajectory(environment, 5, 3) == trajectory(like, 5, 3)
+    assert environment.provenance["deviations"] == ["rendered without shadows, reflections and multisampling"]
+    for one in (environment, like):
+        one.close()
+
+
 @pytest.mark.parametrize("way", ["option", "variable"])
 def test_a_folder_without_all_textures_is_refused(tmp_path, monkeypatch, way):
     monkeypatch.setenv(VARIABLE, str(SAMPLES))
@@ -237,9 +248,10 @@ def test_generated_textures_are_asked_for_by_name_and_declared():
         ({"visual_seeds": [5, 1]}, "option visual_seeds"),
         ({"dynamics_seeds": [1]}, r"option dynamics_seeds is \[1\], but must be \[first, last\]"),
         ({"dynamics_seeds": [1, True]}, "option dynamics_seeds"),
+        ({"textures": 5}, "option textures is 5, but must be text"),
         ({"rendering": "best"}, "option rendering is 'best', but must be one of faithful, fast"),
     ],
 )
 def test_a_wrong_option_is_told_with_what_is_allowed(options, said):
     with pytest.raises(UserError, match=said):
-        envs.make("dmc_remastered", "cheetah_run", 0, textures="generated", **options)
+        envs.make("dmc_remastered", "cheetah_run", 0, **{"textures": "generated", **options})
