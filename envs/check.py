@@ -6,23 +6,23 @@
     python -m envs.check metaworld dmc_remastered --set metaworld.rendering=fast --set dmc_remastered.textures=generated
 
 Each task is run in worker processes with the adapter's defaults, which are the paper's protocol, or with the options
-that --set gives. Its status is `pass`,
-`fail` (the reason says what of the contract in envs/contract.py is broken) or `cannot_run` (the simulator or its assets
-are missing here). An environment that does not repeat an episode for its seed fails, unless its benchmark's settings
-declare `deterministic: false`. Beside the results comes one contact sheet of each benchmark, with frames of an episode
-of every task: look at it. The exit code is 0 if no task failed, 1 if one did, 2 for a mistake in the arguments.
+that --set gives. Its status is `pass`, `fail` (the reason says what of the contract in envs/contract.py is broken) or
+`cannot_run` (the simulator or its assets are missing). An environment that does not repeat an episode for its seed
+fails, unless its benchmark's settings declare `deterministic: false`. One contact sheet of each benchmark has frames of
+an episode of every task: look at it. The exit code is 0 if no task failed, 1 if one did, 2 for a mistake in the
+arguments.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ FRAMES = Path("results/environments")
 FEWEST, MOST = 10, 1000  # agent steps per check, if nothing else is asked for:
 CHECK_SECONDS = 1.5  # as many as fit into this time
 PICTURES = 8  # of an episode on the contact sheet
-PATIENCE = 300.0  # seconds for the checks in an own process
 
 
 @dataclass
@@ -120,7 +119,8 @@ def _violations(
     if found or settings.python is not None:  # which this interpreter could not make
         return found
     # The worker's arrays are copies: only the adapter itself can show that it hands out the same one twice.
-    return _in_own_process(place, options, adapters, min(result.steps, 20))
+    make = partial(registry.create, *place, options, adapters)
+    return contract.violations_in_own_process(make, seed, min(result.steps, 20))
 
 
 def _affordable_steps(environment: WorkerEnv, seed: int) -> int:
@@ -169,31 +169,6 @@ def _measure(result: Result, environment: WorkerEnv, seed: int) -> None:
             result.pictures.append(observation["image"])
     result.frames_per_second = round(steps / taken, 1)
     result.reset_seconds = round(float(np.median(resets)), 5)
-
-
-def _in_own_process(place: tuple[str, str, int], options: Mapping[str, Any], adapters: str, steps: int) -> list[str]:
-    """The violations of the environment itself, not of its worker, in a process that may crash."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-
-    def run() -> None:
-        try:
-            environment = registry.create(*place, options, adapters)
-            theirs.send(contract.violations(environment, place[2], steps, seeding=False))
-        except Exception as error:
-            theirs.send([f"outside of a worker: {type(error).__name__}: {error}"])
-        os._exit(0)  # what simulators do when an interpreter ends does not matter here
-
-    process = context.Process(target=run)
-    process.start()
-    theirs.close()
-    try:
-        found = ours.recv() if ours.poll(PATIENCE) else [f"outside of a worker, it hung for {PATIENCE:g} s"]
-    except EOFError:
-        found = ["outside of a worker, it crashed"]
-    process.kill()
-    process.join()
-    return found
 
 
 def write(path: Path, content: bytes) -> None:

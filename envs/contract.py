@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +21,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+PATIENCE = 300.0  # seconds for the checks in a process of their own
 Step = tuple[str, float, bool, bool]  # digest of the observation, reward, terminated, truncated
 
 
@@ -33,6 +36,30 @@ def violations(environment: gymnasium.Env[Any, Any], seed: int, steps: int, *, s
     for check in CHECKS:
         found += check(environment, seed, steps)
     return found + (wrong_seeding(environment, seed, trajectory(environment, seed, steps)) if seeding else [])
+
+
+def violations_in_own_process(make: Callable[[], gymnasium.Env[Any, Any]], seed: int, steps: int) -> list[str]:
+    """The violations, without those of seeding, of what `make` gives in a process that may crash or hang."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+
+    def run() -> None:
+        try:
+            theirs.send(violations(make(), seed, steps, seeding=False))
+        except Exception as error:
+            theirs.send([f"outside of a worker: {type(error).__name__}: {error}"])
+        os._exit(0)  # what simulators do when an interpreter ends does not matter here
+
+    process = context.Process(target=run)
+    process.start()
+    theirs.close()
+    try:
+        found = ours.recv() if ours.poll(PATIENCE) else [f"outside of a worker, it hung for {PATIENCE:g} s"]
+    except EOFError:
+        found = ["outside of a worker, it crashed"]
+    process.kill()
+    process.join()
+    return found
 
 
 def trajectory(environment: gymnasium.Env[Any, Any], seed: int, steps: int) -> list[Step]:

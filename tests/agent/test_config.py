@@ -12,6 +12,7 @@ import yaml
 
 from agent import config
 from agent.config import resolve
+from envs.declared import declared
 from envs.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,15 @@ def test_the_settings_of_a_benchmark_are_for_the_base_that_a_method_builds_on():
     assert base.world_model.optimizer.lr == 1e-3
     assert (base.world_model.harmonizer.form, derived.world_model.harmonizer.form) == ("none", "rectified")
     assert (base.behavior.soft_value_target, derived.behavior.soft_value_target) == (True, False)
+
+
+def test_a_benchmark_may_have_an_interpreter_of_its_own(files):
+    path = files / "benchmarks" / "distractor.yaml"
+    path.write_text(path.read_text() + "worker: {python: /opt/old/bin/python}\n")
+    found = resolve(*PLACE)
+    assert (found.worker.python, found.worker.timeout) == ("/opt/old/bin/python", 60.0)
+    assert declared("distractor", files / "benchmarks").python == found.worker.python
+    assert resolve(*PLACE, ["worker.python=python3.8"]).worker.python == "python3.8"
 
 
 @pytest.mark.parametrize(

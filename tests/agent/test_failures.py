@@ -137,3 +137,10 @@ def test_an_environment_that_breaks_its_contract_ends_the_run_with_a_message(tmp
     assert failed_with_a_message(done, 1), done.stderr
     assert "'image' is uint8 (31, 32, 3), but its space says uint8 (32, 32, 3)" in done.stderr
     assert "tests/agent/adapters/distractor.py" in done.stderr
+
+
+def test_an_interpreter_of_the_worker_that_is_not_there_is_told(tmp_path):
+    done = train(tmp_path, "--set", "worker.python=/nowhere/python")
+    assert failed_with_a_message(done, 2), done.stderr
+    assert "'/nowhere/python' cannot be run" in done.stderr
+    assert "set worker.python (config/benchmarks/<benchmark>.yaml, or --set)" in done.stderr
