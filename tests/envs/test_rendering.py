@@ -100,7 +100,7 @@ def test_egl_comes_before_osmesa(monkeypatch, libraries, chosen):
 def test_without_any_library_the_error_names_debians_packages(monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(rendering.ctypes.util, "find_library", lambda name: None)
-    with pytest.raises(SimulatorMissing, match=r"libegl1 libegl-mesa0 libgl1-mesa-dri .*libosmesa6"):
+    with pytest.raises(SimulatorMissing, match=r"libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri .*libosmesa6"):
         choose_back_end()
 
 
