@@ -6,9 +6,11 @@ another interpreter than the agent: Python 3.8 syntax, the standard library and 
 - SOCKET carries one JSON message per line in each direction; first the host says which protocol it speaks. Simulators
   print what they like to stdout.
 - FRAMES is a memory file with the arrays of the latest observation, at the places that the answer to `make` gives.
-- LIFELINE is a pipe that closes when the client dies, by whatever cause; the whole process group then dies as well.
+- LIFELINE is a pipe that closes when the client dies, by whatever cause. Then the whole process group dies, and what
+  else was started from here: the environment variable WORKER_MARK, unique to a worker, tells what that is.
 """
 
+import contextlib
 import faulthandler
 import json
 import math
@@ -27,6 +29,8 @@ ALIGNMENT = 64  # bytes
 CHUNK = 1 << 16  # bytes
 ALERT = 1e-3  # seconds of looking for a message before going to sleep
 LONGEST_REST = 32  # messages
+MARK = "WORKER_MARK"
+ROUNDS = 100  # of looking for marked processes
 
 
 def main(socket_fd, frames_fd, lifeline_fd):
@@ -39,6 +43,7 @@ def main(socket_fd, frames_fd, lifeline_fd):
     finally:
         os.kill(guard, signal.SIGKILL)
         os.waitpid(guard, 0)
+        kill_marked(os.environ.get(MARK))
 
 
 def guard_lifeline(lifeline_fd, others):
@@ -50,7 +55,30 @@ def guard_lifeline(lifeline_fd, others):
     for fd in (*others, 0, 1, 2):
         os.close(fd)  # or the client could not see the worker's end
     os.read(lifeline_fd, 1)
+    kill_marked(os.environ.get(MARK))
     os.killpg(0, signal.SIGKILL)
+
+
+def kill_marked(value):
+    """Kill all other processes that inherited this value of WORKER_MARK: a simulator may start sessions of its own."""
+    wanted = "{}={}".format(MARK, value).encode()
+    for _ in range(ROUNDS):  # one that is about to die may have started another
+        found = [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) != os.getpid() and has(pid, wanted)]
+        if not found or value is None:
+            return
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def has(pid, variable):
+    """Whether a living process has the variable in its environment; that of other users' cannot be read."""
+    try:
+        with open("/proc/{}/environ".format(pid), "rb") as file:
+            return variable in file.read().split(b"\0")
+    except OSError:
+        return False
 
 
 def serve(connection, frames_fd):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import secrets
 import signal
 import socket
 import struct
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from envs import errors
-from envs.host import PROTOCOL, Connection, encode
+from envs.host import MARK, PROTOCOL, Connection, encode, kill_marked
 
 HOST = Path(__file__).with_name("host.py")
 TAIL = 4000  # bytes of a worker's latest output that are kept for the error message
@@ -51,6 +52,7 @@ class WorkerProcess:
         self._timeout = timeout
         self._socket, theirs = socket.socketpair()
         self._frames = os.memfd_create("frames")
+        self._mark = secrets.token_hex(16)
         guarded, self._lifeline = os.pipe()
         fds = (theirs.fileno(), self._frames, guarded)
         try:
@@ -61,7 +63,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**ONE_THREAD, **os.environ},
+                env={**ONE_THREAD, **os.environ, MARK: self._mark},
             )
         except OSError as error:
             self._close_fds()
@@ -130,9 +132,10 @@ class WorkerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the process group, whatever state it is in."""
+        """End the process group, whatever state it is in, and what it started outside of it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        kill_marked(self._mark)
         self._process.wait()
         self._reader.join(timeout=1.0)
         self._close_fds()

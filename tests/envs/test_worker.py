@@ -241,22 +241,51 @@ def test_close_ends_the_simulator_and_what_it_started(make, started):
     environment.close()  # a second time does nothing
 
 
+@pytest.mark.parametrize("how", ["closed", "died", "killed"])
+def test_a_session_of_a_simulators_own_is_ended_too(make, started, how):
+    environment = make("own_session", restarts=1)
+    (worker,) = started()
+    environment.reset()
+    *_, info = environment.step(0)
+    assert members(info["child"]) == [info["child"]]
+    if how == "killed":
+        os.kill(worker, signal.SIGKILL)
+    if how == "closed":
+        environment.close()
+    else:
+        assert environment.step(0)[4] == {"restarted": True}
+    assert wait_until(lambda: not members(info["child"]))
+
+
 CLIENT = """
-import sys
+import sys, time
 from envs.worker import WorkerEnv
-environment = WorkerEnv("misbehaving", "has_children", 0, adapters="tests.envs.adapters")
+environment = WorkerEnv("misbehaving", sys.argv[1], 0, adapters="tests.envs.adapters")
 environment.reset()
-environment.step(0)
-print("playing", flush=True)
-environment.step(0)  # hangs in native code
+*_, info = environment.step(0)
+print(info.get("child"), flush=True)
+environment.step(0) if sys.argv[1] == "has_children" else time.sleep(1000)  # the step hangs in native code
 """
 
 
 def test_nothing_is_left_when_the_client_is_killed():
-    client = subprocess.Popen([sys.executable, "-c", CLIENT], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert client.stdout.readline() == "playing\n"
+    client = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, "has_children"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    client.stdout.readline()
     (worker,) = children(client.pid)
     assert len(members(worker)) == 3
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
     assert wait_until(lambda: not members(worker))
+
+
+def test_no_session_is_left_when_the_client_is_killed():
+    client = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, "own_session"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    child = int(client.stdout.readline())
+    assert members(child) == [child]
+    client.kill()
+    client.communicate()
+    assert wait_until(lambda: not members(child))

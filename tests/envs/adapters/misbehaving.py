@@ -154,6 +154,20 @@ class HasChildren(Sound):
         ctypes.PyDLL(None).sleep(1000)
 
 
+class OwnSession(Sound):
+    """Starts a process with a session of its own, as a launcher of servers does, then dies."""
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+
+    def info(self):
+        return {"child": self.child.pid}
+
+    def misbehave(self):
+        os._exit(3)
+
+
 class Unseeded(Sound):
     def reset(self, *, seed=None, options=None):
         return super().reset(seed=None)
