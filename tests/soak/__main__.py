@@ -12,6 +12,7 @@ import datetime
 import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -129,6 +130,7 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     shared_memory = Path("/dev/shm")
     place = shared_memory if os.access(shared_memory, os.W_OK) else None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that small disks are unmounted
     started, problems = time.monotonic(), []
     with tempfile.TemporaryDirectory(dir=place) as folder:
         disk = small_disk(Path(folder))
