@@ -22,7 +22,6 @@ SIMULATOR = {"distractor": 60, "atari100k": 130, "crafter": 150, "rlbench": 1500
 OTHER_SIMULATOR = 400  # MB: MuJoCo with its renderer
 OTHER_FILES = 20  # MB: metrics, TensorBoard's events, logs
 FILM = 200  # MB: the pictures of an episode, and their encoder
-FREED = 0.75  # of the numbers that networks keep for gradients, what is there at once: measured, see the document
 CHECKPOINTS = 3  # two are kept while one is written
 CHUNK = 32  # MB of a replay chunk, see agent/replay.py
 SLACK = 0.8  # an estimate is refused only if this share of it is not there, either
@@ -57,7 +56,7 @@ def estimate(config: RunConfig, device: str) -> Needs:
     """What a run needs on `device`, cpu or cuda."""
     network = sizes.network(config)
     learner = 16 * network.trained + 4 * (network.parameters - network.trained)  # weights, gradients, Adam's moments
-    update = 4 * FREED * max(network.world_model_floats, network.behavior_floats)
+    update = 4 * max(network.world_model_floats, network.behavior_floats)
     checkpoint = 12 * network.trained + 4 * (network.parameters - network.trained)
     row = 3 * sizes.image_side(config) ** 2 + 128  # bytes
     train, capacity = config.train, config.replay.capacity

@@ -12,6 +12,7 @@ from agent.settings import MLP, Head, Layers, PlainCNN, ResNet, RunConfig, SameP
 
 ACTIONS = 18  # the most that Atari has; a hundredth of what a layer takes
 BINS = 255  # of a two-hot output
+DISCRETE = ("atari100k", "crafter", "minecraft")  # benchmarks whose actions are: no gradient goes through the model
 IMAGE_SIDES = {"minecraft": 128}  # where it is not 64, and no option of the environment
 CHANNELS = 3
 
@@ -56,16 +57,14 @@ def network(config: RunConfig) -> Network:
     decoder = decoder_size(features, side, model.decoder, layers)
     heads = [model.reward_head] + ([model.discount_head] if model.predict_discount else [])
     scalars = [_head(features, head, layers) for head in heads]
-    actor, critic = (
-        dense(features, behavior.actor, layers) + linear(behavior.actor.units, ACTIONS),
-        _head(features, behavior.critic, layers),
-    )
+    actor = dense(features, behavior.actor, layers) + linear(behavior.actor.units, ACTIONS)
+    critic = _head(features, behavior.critic, layers)
     world = encoder.parameters + prior.parameters + posterior.parameters + first + decoder.parameters
     trained = world + sum(x.parameters for x in scalars) + actor.parameters + critic.parameters
     batch = config.batch.size * config.batch.length
     step = encoder.floats + prior.floats + posterior.floats + decoder.floats + sum(x.floats for x in scalars)
     imagined = actor.floats + critic.floats + 3 * features
-    if behavior.gradient != "reinforce":  # of discrete actions nothing is kept, but the settings do not tell
+    if behavior.gradient == "dynamics" or (behavior.gradient == "auto" and config.benchmark not in DISCRETE):
         imagined += prior.floats + sum(x.floats for x in scalars) + critic.floats
     return Network(
         parameters=trained + critic.parameters,
