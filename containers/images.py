@@ -33,11 +33,10 @@ def files(name: str) -> dict[str, Path]:
     folder = ROOT / name
     if not (folder / "Dockerfile").exists():
         raise unknown("image", name, names(), f"{ROOT.name}/<image>/Dockerfile")
-    return {
-        str(path.relative_to(folder)): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    found = [path for path in sorted(folder.rglob("*")) if not path.is_dir() and "__pycache__" not in path.parts]
+    if missing := [path for path in found if not path.exists()]:
+        raise UserError(f"{missing[0]} points to a file that is not there: get it back from git")
+    return {str(path.relative_to(folder)): path for path in found}
 
 
 def inputs(name: str) -> str:

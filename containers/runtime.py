@@ -74,11 +74,14 @@ def advice(name: str) -> str | None:
 def environment(project: Path, workdir: Path, given: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Apptainer's options as environment variables.
 
-    given: the caller's environment. Raises UserError for a path that Apptainer cannot mount.
+    given: the caller's environment. Raises UserError for a folder that cannot be made or mounted.
     """
     binds = [f"{path}:{path}:ro" for path in dict.fromkeys((project, workdir))]
     for folder in (workdir / name for name in WRITABLE):
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be made ({error.strerror}): work elsewhere with --directory") from None
         binds.append(f"{folder.resolve()}:{folder.resolve()}")  # where it is a link to another disk, too
     for path in (project, workdir):
         if set(":,") & set(str(path)):

@@ -150,7 +150,7 @@ class Place(Project):
 def link(source: str, target: str) -> None:
     """Put a file into a copy of the project without copying a gigabyte, where that is possible."""
     try:
-        os.link(source, target)
+        os.link(os.path.realpath(source), target)
     except OSError:
         shutil.copy2(source, target)
 

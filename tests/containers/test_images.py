@@ -53,3 +53,10 @@ def test_nothing_is_downloaded_unverified() -> None:
 def test_an_image_that_does_not_exist_is_named() -> None:
     with pytest.raises(UserError, match=r"unknown image 'atari'.*atari100k"):
         images.files("atari")
+
+
+def test_a_link_that_leads_nowhere_is_no_other_image_but_an_error(sources: Path) -> None:
+    (sources / "base" / "torch-cpu.txt").unlink()
+    (sources / "base" / "torch-cpu.txt").symlink_to("nowhere")
+    with pytest.raises(UserError, match="torch-cpu"):
+        images.inputs("distractor")
