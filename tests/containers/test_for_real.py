@@ -172,7 +172,7 @@ def place(user: str | None) -> Iterator[Place]:
 @pytest.fixture(scope="session")
 def on_the_host() -> Iterator[Place]:
     with place(None) as project:
-        result = project.run("--", *(f"{run}/final_evaluations.csv" for run in RUNS))
+        result = project.run(*(f"{run}/final_evaluations.csv" for run in RUNS))
         assert result.returncode == 0, result.stdout
         yield project
 
