@@ -16,8 +16,8 @@ from .small import CPU
 
 PLACES = {"distractor": "reach", "atari100k": "pong"}
 SETTINGS = (
-    "train.pretrain=2",
-    "evaluation.every=45", "evaluation.episodes=1", "evaluation.initial=true", "evaluation.from_start=false",
+    "train.steps=112", "train.pretrain=2",
+    "evaluation.every=50", "evaluation.episodes=1", "evaluation.initial=true", "evaluation.from_start=false",
 )  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def kill(loop):
     raise Killed
 
 
-# Where the run of 150 steps is left, one after the other. It is evaluated at steps 60, 105 and 150, saved every 50.
+# Where the run of 112 steps is left, one after the other. It is evaluated at steps 60 and 110, saved every 50.
 STOPS = {
     "in the prefill": lambda loop: loop.progress.step == 30,
     "between two updates of the pretraining": lambda loop: loop.progress.pretraining == 1,
@@ -38,8 +38,8 @@ STOPS = {
         loop.eval_driver.next and loop.progress.next_evaluation > loop.progress.step
     ),
     "within an episode": lambda loop: loop.progress.step == 97,
-    "killed after a checkpoint": lambda loop: loop.progress.step == 111 and kill(loop),
-    "within the last evaluation": lambda loop: loop.progress.step == 150 and loop.eval_driver.steps == 7,
+    "killed after a checkpoint": lambda loop: loop.progress.step == 108 and kill(loop),
+    "within the last evaluation": lambda loop: loop.progress.step == 110 and loop.eval_driver.steps == 7,
 }
 
 
