@@ -35,7 +35,8 @@ def save(root: Path, tensors: dict[str, Tensor], arrays: dict[str, np.ndarray], 
     """
     path, temporary = root / str(max(_numbers(root), default=0) + 1), root / ".writing"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    root.mkdir(exist_ok=True)  # without parents: on a mount that vanished, a run must not go on below it
+    temporary.mkdir()
     on_host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     contents: dict[str, bytes | memoryview] = {
         "tensors": cast(bytes, to_bytes(on_host)),  # the errors of its own writer are no OSError

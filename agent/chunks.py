@@ -39,7 +39,7 @@ class Chunks:
         self._dtype = np.dtype([])  # of a row; from the first one on
         self._rows = np.empty(0)  # of the chunk that is being filled
         self._first = self._filled = self._written = 0
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(exist_ok=True)
 
     def __len__(self) -> int:
         """Rows that were ever appended: the number of the next one."""

@@ -119,7 +119,7 @@ class Board:
     """TensorBoard events, written as they come: the usual writer's thread cannot say that a disk is full."""
 
     def __init__(self, directory: Path):
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(exist_ok=True)
         self._file = (directory / f"events.out.tfevents.{time.time_ns()}").open("wb", buffering=0)
         self._records = RecordWriter(self._file)
         self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())

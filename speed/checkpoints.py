@@ -83,6 +83,7 @@ def measure_checkpoint(base: str, full: bool, folder: Path, device: torch.device
     config, times = choose(base, full)
     commands.set_threads(config)
     budget = RestartBudget(config.limits.env_restarts)
+    folder.mkdir()
     loop = Loop(config, SEED, folder, device, functools.partial(make_env, times), budget)
     filled_optimisers(loop)
     source, every = rows(config, times), config.train.checkpoint_every
@@ -110,6 +111,7 @@ def measure_checkpoint(base: str, full: bool, folder: Path, device: torch.device
 def measure_sampling(name: str, batch: Batch, config: RunConfig, folder: Path) -> str:
     """One row of the second table."""
     source, medians = rows(config, 1), {}
+    folder.mkdir()
     for where, bytes_per_chunk in (("disk", 32 * 2**20), ("memory", 2**30)):
         with mock.patch("agent.replay.BYTES_PER_CHUNK", bytes_per_chunk):
             replay = Replay(folder / where, config.replay.model_copy(update={"capacity": 20_000}), batch, SEED)

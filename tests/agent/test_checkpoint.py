@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent import checkpoint
+from agent.chunks import Chunks
 from agent.records import Records
 from envs.errors import UserError
 
@@ -32,6 +33,7 @@ def load(root, fault_beside=lambda state: None):
 
 @pytest.fixture
 def root(tmp_path):
+    (tmp_path / "run/checkpoint").mkdir(parents=True)
     for number in (1, 2, 3):
         save(tmp_path / "run/checkpoint/state", number)
     return tmp_path / "run/checkpoint/state"
@@ -49,7 +51,7 @@ def test_the_last_two_are_kept_and_the_newest_is_taken(root):
     cut=st.booleans(),
 )
 def test_damage_anywhere_is_found(tmp_path_factory, name, at, cut):
-    root = tmp_path_factory.mktemp("run") / "checkpoint/state"
+    root = tmp_path_factory.mktemp("run") / "state"
     for number in (1, 2):
         save(root, number)
     path = root / "2" / name
@@ -118,3 +120,14 @@ def test_records_may_have_grown_since_but_not_have_changed(tmp_path, name):
     path.unlink()
     assert records.fault(positions) is not None
     records.close()
+
+
+def test_nothing_is_made_where_the_runs_directory_has_vanished(tmp_path):
+    """Below a mount that is gone lies an empty folder; a run that went on there would split its files."""
+    with pytest.raises(FileNotFoundError):
+        save(tmp_path / "checkpoint" / "state", 1)
+    with pytest.raises(FileNotFoundError):
+        Records(tmp_path / "checkpoint", 1)
+    with pytest.raises(FileNotFoundError):
+        Chunks(tmp_path / "checkpoint" / "replay", 100, 1)
+    assert list(tmp_path.iterdir()) == []
