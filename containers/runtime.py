@@ -91,6 +91,8 @@ def environment(project: Path, workdir: Path, given: Mapping[str, str] = os.envi
     told |= {name: given[name] for name in PASSED_ON if name in given}
     return {
         **{f"APPTAINER_{key}": given.get(f"APPTAINER_{key}", value) for key, value in options.items()},
-        **{f"APPTAINERENV_{key}": given.get(f"APPTAINERENV_{key}", value) for key, value in told.items()},
-        "APPTAINER_BIND": ",".join(filter(None, [*binds, given.get("APPTAINER_BIND")])),
+        **{
+            f"APPTAINERENV_{key}": value for key, value in told.items()
+        },  # not those of a workflow that started this one
+        "APPTAINER_BIND": ",".join(dict.fromkeys([*binds, *filter(None, given.get("APPTAINER_BIND", "").split(","))])),
     }

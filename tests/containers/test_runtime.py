@@ -119,6 +119,14 @@ def test_what_the_caller_sets_for_apptainer_wins(tmp_path: Path) -> None:
     assert options["APPTAINERENV_CUDA_VISIBLE_DEVICES"] == "1"
 
 
+def test_a_job_of_a_cluster_gets_its_own_gpus_and_not_those_of_where_it_was_submitted(tmp_path: Path) -> None:
+    there = environment(tmp_path, tmp_path, {"CUDA_VISIBLE_DEVICES": "0", "SUITE_WORKFLOW": "1:1"})
+    here = environment(tmp_path, tmp_path, {**there, "CUDA_VISIBLE_DEVICES": "3", "SUITE_WORKFLOW": "2:2"})
+    assert here["APPTAINERENV_CUDA_VISIBLE_DEVICES"] == "3"
+    assert here["APPTAINERENV_SUITE_WORKFLOW"] == "2:2"
+    assert here["APPTAINER_BIND"] == there["APPTAINER_BIND"]
+
+
 def test_a_path_that_apptainer_cannot_mount_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a,b").mkdir()
     with pytest.raises(UserError, match="comma"):
