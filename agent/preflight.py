@@ -66,9 +66,8 @@ def estimate(config: RunConfig, device: str) -> Needs:
     simulator = SIMULATOR.get(config.benchmark, OTHER_SIMULATOR) * MB
     process = (CUDA_PROCESS if device == "cuda" else PROCESS) * MB
     work = learner + update + 2 * batch
-    on_host = (
-        process + 2 * simulator + 2 * chunk + 2 * batch + 2 * checkpoint
-    )  # simulators: to train and to evaluate in
+    simulators = 2 * simulator  # one to train in, one to evaluate in
+    on_host = process + simulators + 2 * chunk + 2 * batch + 2 * checkpoint
     return Needs(
         parameters=network.parameters,
         replay_mb=_mb(rows * row),
@@ -98,7 +97,9 @@ def available_memory_mb() -> int | None:
         found.append(int(fields["MemAvailable"].split()[0]) // 1024)
     group = Path("/sys/fs/cgroup")
     if (group / "memory.max").exists() and (limit := (group / "memory.max").read_text().strip()) != "max":
-        found.append((int(limit) - int((group / "memory.current").read_text())) // MB)
+        fields = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        used = int((group / "memory.current").read_text()) - int(fields["file"])  # the page cache can be taken back
+        found.append((int(limit) - used) // MB)
     return min(found, default=None)
 
 

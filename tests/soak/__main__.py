@@ -1,6 +1,6 @@
 """Let faults happen to real training runs, go on after each, and compare with runs that nothing disturbed.
 
-    python -m tests.soak --faults 200                        # 10 minutes of two cores; the counts as a table
+    python -m tests.soak --faults 200                               # the counts as a table
     python -m tests.soak --faults 200 --write docs/reliability.md   # and into the document
 
 A series is one run with a few faults in a row. Each series follows its number and --seed alone: one that failed can be
@@ -22,13 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.provenance import cpu_name
-from tests.soak.faults import (
-    COUNTED,
-    KINDS,
-    ON_A_DISK_OF_ITS_OWN,
-    cut_power_at_operation,
-    kill_at_operation,
-)  # fmt: skip
+from tests.soak.faults import COUNTED, KINDS, ON_A_DISK_OF_ITS_OWN, cut_power_at_operation, kill_at_operation
 from tests.soak.run import METHODS, Disk, Lost, Reference, Run, reference
 
 BEGIN, END = "<!-- soak: begin -->\n", "<!-- soak: end -->\n"
@@ -140,7 +134,7 @@ def main(arguments: list[str]) -> int:
             while soak.tried.total() < args.faults:
                 problem = soak.do(number)
                 problems += [problem] if problem else []
-                print(problem or f"series {number}: {soak.tried.total()} faults, none lost anything", flush=True)
+                print(problem or f"series {number}: {soak.tried.total()} faults so far", flush=True)
                 number += 1
                 if args.series is not None:
                     break

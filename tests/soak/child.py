@@ -5,13 +5,13 @@ import multiprocessing
 import os
 import resource
 import signal
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.envs.processes import children
 from tests.soak.disk import Watch
 
 ROOT = Path(__file__).parents[2]
@@ -49,9 +49,8 @@ class Child:
             os.kill(self.process.pid or 0, number)
 
     def workers(self) -> list[int]:
-        """Its child processes."""
-        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
-        return [int(word) for word in listed.stdout.split()]
+        """The processes of its simulators."""
+        return children(self.process.pid)
 
     def wait(self) -> int:
         """Its exit code, negative for the signal that ended it."""

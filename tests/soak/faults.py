@@ -1,4 +1,4 @@
-"""The faults: each function lets one happen to a run, and returns whether it did and what it should have left."""
+"""The faults: each function lets one happen to a run, and returns whether it did; Lost, if it cost anything."""
 
 import contextlib
 import errno

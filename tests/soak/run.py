@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -71,21 +72,29 @@ class Disk:
             while True:
                 file.write(bytes(1 << 16))
         os.truncate(filler, max(0, filler.stat().st_size - left))
-        yield
-        filler.unlink()
+        try:
+            yield
+        finally:
+            filler.unlink()
 
     @contextlib.contextmanager
     def read_only(self) -> Iterator[None]:
         _call("mount", "-o", "remount,bind,ro", self.path)
-        yield
-        _call("mount", "-o", "remount,bind,rw", self.path)
+        try:
+            yield
+        finally:
+            _call("mount", "-o", "remount,bind,rw", self.path)
 
     @contextlib.contextmanager
     def gone(self) -> Iterator[Path]:
         """Unmounted, although files on it are open; gives the empty folder where it was."""
         _call("umount", "-l", self.path)
-        yield self.path
-        _call("mount", "--bind", self._kept, self.path)
+        try:
+            yield self.path
+        finally:
+            shutil.rmtree(self.path)
+            self.path.mkdir()
+            _call("mount", "--bind", self._kept, self.path)
 
 
 class Run:
@@ -107,7 +116,10 @@ class Run:
         """A process of the run; what it should have left, and where it should have begun, is checked at the end."""
         before = self.whole_checkpoints()
         child = start(self.directory, self.scratch, self.method, fault)
-        yield child
+        try:
+            yield child
+        finally:
+            child.process.kill()
         if (begun := re.search(r"continuing at agent step (\d+)", child.stderr)) is not None:
             check(int(begun[1]) == self.expected, f"went on from step {begun[1]}, not {self.expected}", child)
         if alone and not self.finished:
