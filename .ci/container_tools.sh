@@ -33,8 +33,9 @@ install_apptainer() {
   cp -a "$work"/root/usr/lib/x86_64-linux-gnu/*.so* "$libraries"
   cp -a "$work/root/usr/lib/x86_64-linux-gnu/apptainer/." /usr/lib/x86_64-linux-gnu/apptainer/
   cp -a "$work/root/etc/apptainer/." /etc/apptainer/
-  command install --mode 755 "$work/root/usr/bin/apptainer" /usr/local/bin/apptainer
-  for program in /usr/local/bin/apptainer /usr/lib/x86_64-linux-gnu/apptainer/bin/starter; do
+  # Apptainer looks for its configuration by where its program lies.
+  command install --mode 755 "$work/root/usr/bin/apptainer" /usr/bin/apptainer
+  for program in /usr/bin/apptainer /usr/lib/x86_64-linux-gnu/apptainer/bin/starter; do
     patchelf --force-rpath --set-interpreter "$libraries/ld-linux-x86-64.so.2" --set-rpath "$libraries" "$program"
   done
   sed -i 's/^allow setuid = .*/allow setuid = no/' /etc/apptainer/apptainer.conf
