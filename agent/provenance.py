@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import platform
+import re
 import resource
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,10 @@ import torch
 
 from agent.origin import code_revision, image_digest
 
-LIBRARIES = (
-    "torch", "numpy", "gymnasium", "opencv-python-headless", "safetensors", "ale-py", "crafter", "dm-control",
-    "metaworld", "mujoco",
-)  # fmt: skip
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
+def provenance(benchmark: str, device: torch.device) -> dict[str, Any]:
     """What is the same for the whole process."""
     return {
         "code_revision": code_revision(),
@@ -28,8 +27,17 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "libraries": {name: v for name in LIBRARIES if (v := _version(name)) is not None},
+        "libraries": libraries(benchmark),
     }
+
+
+def libraries(benchmark: str) -> dict[str, str]:
+    """The versions of what pyproject.toml names for the agent and for the benchmark."""
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*extras["torch"], *project["dependencies"], *extras.get(benchmark, [])]
+    names = [re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in wanted]
+    return {name: v for name in names if (v := _version(name)) is not None}
 
 
 def peak_memory(device: torch.device) -> dict[str, int | None]:

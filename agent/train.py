@@ -135,7 +135,12 @@ def _train(args: argparse.Namespace, config: RunConfig, run: RunDirectory, lock:
     lock.check()
     run.finish(
         save(loop.agent.policy_state()),
-        {**_identity(args, config), **_measured(loop, started), **peak_memory(device), **provenance(device)},
+        {
+            **_identity(args, config),
+            **_measured(loop, started),
+            **peak_memory(device),
+            **provenance(args.benchmark, device),
+        },
     )
     print(f"finished: {args.run_dir}")
     return commands.FINISHED

@@ -22,6 +22,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
         ({"methods": ["dreamer"]}, "unknown method 'dreamer'"),
         ({"variant": "small"}, "unknown variant 'small'"),
         ({"score_rule": "best"}, "'best' is not one of"),
+        ({"score_rule": "final_policy_human_normalised"}, "no random and human score of distractor/reach"),
         ({"seed": [0]}, "experiments.tiny.seed: unknown key (did you mean seeds?)"),
         ({"seeds": [0, -1]}, "experiments.tiny.seeds[1]: -1"),
     ],

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 from agent import preflight
 from agent.config import resolve
 from agent.stopping import this_process
-from analysis import experiments, score_rules
+from analysis import experiments, published, score_rules
 from analysis.errors import InputError
 from envs.errors import UserError, unknown
 
@@ -108,7 +108,8 @@ def settings_of(wildcards):
 def problem_of(experiment):
     """What stops the experiment: the name of something that does not exist, or None."""
     try:
-        score_rules.get(experiment.score_rule)
+        if score_rules.get(experiment.score_rule).normaliser == "human":
+            published.human_reference(experiment.benchmark, list(experiment.tasks))
         for run in experiment.runs():
             settings(run.benchmark, run.task, run.method, run.variant)
     except (UserError, InputError) as error:
