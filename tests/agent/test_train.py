@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agent import train as train_module
+from agent.provenance import libraries
 from agent.run_directory import RunDirectory
 
 from .commands import (
@@ -84,6 +85,8 @@ def test_provenance_says_what_it_takes_to_do_it_again(finished):
     assert found["started"] <= found["finished"]
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", found["code_revision"])
     assert {"torch", "numpy", "gymnasium"} <= set(found["libraries"])
+    assert "mujoco" not in found["libraries"]
+    assert {"mujoco", "metaworld"} <= set(libraries("metaworld"))
     assert found["command"][:3] == ["python", "-m", "agent.train"]
 
 
