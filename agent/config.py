@@ -5,7 +5,6 @@ the paper changes. This module imports neither torch nor a simulator: planning h
 """
 
 import functools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from agent.settings import RunConfig
+from envs.declared import SettingsLoader
 from envs.errors import UserError, unknown
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -30,15 +30,6 @@ KEYS = {
     "variants": {"description": False, "all": False, "benchmarks": False},
 }  # fmt: skip
 NAMES = ("benchmark", "task", "method", "variant")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML whose numbers are those of version 1.2: 1e-4 is one, where version 1.1 reads text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -115,7 +106,7 @@ def _load(kind: str, name: str) -> Tree:
     if name not in names(kind):
         raise unknown(kind.removesuffix("s"), name, names(kind), str(CONFIG / kind))
     try:
-        loaded = yaml.load(_file(kind, name).read_text(), _Loader)
+        loaded = yaml.load(_file(kind, name).read_text(), SettingsLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{_file(kind, name)} is not valid YAML: {error}") from None
     _check_file(kind, loaded, str(_file(kind, name)))
@@ -146,7 +137,7 @@ def _parse_override(item: str) -> Tree:
     if not separator or not key:
         raise UserError(f"--set takes key=value, for example --set batch.size=8, not {item!r}")
     try:
-        tree: Any = yaml.load(text, _Loader)
+        tree: Any = yaml.load(text, SettingsLoader)
     except yaml.YAMLError:
         raise UserError(f"--set {item}: {text!r} is not a YAML value") from None
     for part in reversed(key.split(".")):

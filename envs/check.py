@@ -5,12 +5,12 @@
     python -m envs.check --all --json check.json  every task of every benchmark, results to a file
     python -m envs.check metaworld dmc_remastered --set metaworld.rendering=fast --set dmc_remastered.textures=generated
 
-Each task is run in worker processes with the adapter's defaults, which are the paper's protocol, or with the options
-that --set gives. Its status is `pass`, `fail` (the reason says what of the contract in envs/contract.py is broken) or
-`cannot_run` (the simulator or its assets are missing). An environment that does not repeat an episode for its seed
-fails, unless its benchmark's settings declare `deterministic: false`. One contact sheet of each benchmark has frames of
-an episode of every task: look at it. The exit code is 0 if no task failed, 1 if one did, 2 for a mistake in the
-arguments.
+Each task is run in worker processes with the options that config/benchmarks/<benchmark>.yaml gives it, and on top of
+them those of --set; a task that is named there must be one of the adapter's. Its status is `pass`, `fail` (the reason
+says what of the contract in envs/contract.py is broken) or `cannot_run` (the simulator or its assets are missing). An
+environment that does not repeat an episode for its seed fails, unless its settings declare `deterministic: false`. One
+contact sheet of each benchmark has frames of an episode of every task: look at it. The exit code is 0 if no task
+failed, 1 if one did, 2 for a mistake in the arguments.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ import numpy as np
 
 from envs import contract, registry
 from envs.declared import BENCHMARKS, Declared, declared
-from envs.errors import EnvironmentFailure, SimulatorMissing, UserError
+from envs.errors import SimulatorMissing, UserError
+from envs.faults import told
+from envs.selection import options_by_benchmark, select, tasks
 from envs.sheets import contact_sheet, png
 from envs.worker import WorkerEnv
 
@@ -74,21 +76,46 @@ def check(
 ) -> Result:
     """Hold one task to the contract, with `steps` agent steps per check, by default as many as its speed allows.
 
-    options: of the environment. settings: the folder of the benchmarks' settings, which declare what is not
-    deterministic.
+    options: of the environment, on top of those of the settings. settings: the folder of the benchmarks' settings.
     """
     result = Result(benchmark, task)
     try:
-        found = _violations(result, seed, steps, options or {}, adapters, declared(benchmark, settings))
+        _check_import(benchmark, adapters)
+        says = declared(benchmark, settings)
+        _check_settings(says, benchmark, task, adapters, settings)
+        found = _violations(result, seed, steps, {**says.options(task), **(options or {})}, adapters, says)
     except SimulatorMissing as missing:
         result.status, result.reason = "cannot_run", str(missing)
-    except (EnvironmentFailure, UserError) as failure:
-        result.reason = str(failure)
+    except UserError as mistake:
+        result.reason = str(mistake)
     except Exception as error:  # a fault of an adapter must not keep the other tasks from being checked
-        result.reason = f"{type(error).__name__}: {error}"
+        result.reason = told(error, adapters, benchmark)
     else:
         result.status, result.reason = ("fail", "; ".join(found)) if found else ("pass", "")
+    result.reason = result.reason.replace("<benchmark>", benchmark)
     return result
+
+
+def _check_import(benchmark: str, adapters: str) -> None:
+    """UserError if the adapter's module needs what is not installed: that is no reason why it cannot be listed."""
+    try:
+        registry.adapter(benchmark, adapters)
+    except SimulatorMissing as missing:
+        raise UserError(
+            f"the adapter cannot be imported ({missing.__cause__}): import the simulator in `make`, not at the top"
+        ) from None
+
+
+def _check_settings(says: Declared, benchmark: str, task: str, adapters: str, folder: Path) -> None:
+    """UserError if there are no settings, or if task or options in them are not the adapter's."""
+    if says.path is None:
+        if adapters == registry.ADAPTERS:
+            raise UserError(f"there are no settings {folder / benchmark}.yaml, which training needs: see envs.new")
+        return
+    try:
+        registry.check(benchmark, task, SEED, says.options(task), adapters)
+    except UserError as mistake:
+        raise UserError(f"{says.path}: {mistake}") from None
 
 
 def _violations(
@@ -102,7 +129,9 @@ def _violations(
         result.steps = steps or _affordable_steps(environment, seed)
         if found := contract.violations(environment, seed, min(result.steps, 100), seeding=False):
             return found
-        _measure(result, environment, seed)
+        found = _measure(result, environment, seed, settings)
+        if found:
+            return found
         first = contract.trajectory(environment, seed, result.steps)
         found = contract.wrong_seeding(environment, seed, first)
         result.peak_memory_mb = environment.peak_memory_mb
@@ -116,6 +145,8 @@ def _violations(
         finally:
             other.close()
     found = _judge_determinism(result, found, settings)
+    if not any(terminated or truncated for _, _, terminated, truncated in first):
+        result.note = "; ".join(filter(None, [result.note, f"no episode ended within {result.steps} steps"]))
     if found or settings.python is not None:  # which this interpreter could not make
         return found
     # The worker's arrays are copies: only the adapter itself can show that it hands out the same one twice.
@@ -138,7 +169,10 @@ def _judge_determinism(result: Result, found: list[str], settings: Declared) -> 
     """Whether it is as declared; what the settings declare is no violation."""
     result.deterministic = not found
     if settings.deterministic:
-        advice = "; if that lies in the simulator, declare `deterministic: false` in config/benchmarks"
+        advice = (
+            " (is super().reset(seed=seed) called, and is all randomness from self.np_random? If it lies in the "
+            "simulator, declare `deterministic: false` in config/benchmarks/<benchmark>.yaml)"
+        )
         return [violation + advice for violation in found]
     result.note = (
         f"declared not deterministic, but repeated itself over {result.steps} steps"
@@ -148,8 +182,8 @@ def _judge_determinism(result: Result, found: list[str], settings: Declared) -> 
     return []
 
 
-def _measure(result: Result, environment: WorkerEnv, seed: int) -> None:
-    """Speed of agent steps and of resets through the worker, and pictures of the first episode."""
+def _measure(result: Result, environment: WorkerEnv, seed: int, settings: Declared) -> list[str]:
+    """Speed of agent steps and of resets through the worker, and pictures; returns what of the score is missing."""
     steps = min(result.steps or FEWEST, 200)
     shown = set(np.linspace(0, steps - 1, PICTURES).astype(int).tolist())
     environment.action_space.seed(seed)
@@ -162,13 +196,16 @@ def _measure(result: Result, environment: WorkerEnv, seed: int) -> None:
             resets.append(time.perf_counter() - started)
         action = environment.action_space.sample()
         started = time.perf_counter()
-        observation, _, terminated, truncated, _ = environment.step(action)
+        observation, _, terminated, truncated, info = environment.step(action)
         taken += time.perf_counter() - started
         start_reset = terminated or truncated
         if index in shown:
             result.pictures.append(observation["image"])
     result.frames_per_second = round(steps / taken, 1)
     result.reset_seconds = round(float(np.median(resets)), 5)
+    if settings.score == "success" and "success" not in info:
+        return [f"{settings.path} says `score: success`, but info has no `success` at every step"]
+    return []
 
 
 def write(path: Path, content: bytes) -> None:
@@ -182,35 +219,6 @@ def write(path: Path, content: bytes) -> None:
         raise UserError(
             f"cannot write {path}: {error.strerror}; choose another place with --frames or --json"
         ) from None
-
-
-def select(names: Sequence[str], everything: bool, adapters: str) -> list[tuple[str, str]]:
-    """The (benchmark, task) pairs that the arguments name."""
-    if everything == bool(names):
-        raise UserError("name a BENCHMARK or BENCHMARK/TASK, or use --all; see --help")
-    chosen = []
-    for name in registry.benchmarks(adapters) if everything else names:
-        benchmark, _, task = name.partition("/")
-        if task:
-            registry.check(benchmark, task, SEED, {}, adapters)
-        chosen += [(benchmark, t) for t in ([task] if task else registry.tasks(benchmark, adapters))]
-    return chosen
-
-
-def options_by_benchmark(items: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What --set BENCHMARK.OPTION=VALUE says; values are JSON or else text."""
-    found: dict[str, dict[str, Any]] = {}
-    for item in items:
-        name, separator, text = item.partition("=")
-        benchmark, dot, option = name.partition(".")
-        if not (separator and dot and benchmark and option):
-            raise UserError(f"--set takes BENCHMARK.OPTION=VALUE, for example metaworld.rendering=fast, not {item!r}")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        found.setdefault(benchmark, {})[option] = value
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -244,8 +252,9 @@ def _run(options: argparse.Namespace) -> int:
     given = options_by_benchmark(options.set)
     if unused := sorted(set(given) - {benchmark for benchmark, _ in chosen}):
         raise UserError(f"--set names {', '.join(unused)}, which is not checked; name it as a BENCHMARK, too")
-    for benchmark, task in chosen:
-        registry.check(benchmark, task, SEED, given.get(benchmark, {}), options.adapters)
+    for benchmark, changes in given.items():
+        if known := tasks(benchmark, options.adapters):
+            registry.check(benchmark, known[0], SEED, changes, options.adapters)
     results: list[Result] = []
     for number, (benchmark, task) in enumerate(chosen, start=1):
         results.append(
@@ -263,7 +272,7 @@ def _line(result: Result) -> str:
     speed = f"{result.frames_per_second:8.0f} frames/s" if result.frames_per_second else ""
     reset = f"{1e3 * result.reset_seconds:8.1f} ms/reset" if result.reset_seconds else ""
     memory = f"{result.peak_memory_mb:6.0f} MB" if result.peak_memory_mb else ""
-    said = (result.reason or result.note).partition("\n")[0]
+    said = (result.reason or result.note).replace("\n", "\n" + 10 * " ")
     return f"{result.status:<10} {result.benchmark}/{result.task:<22}{speed}{reset}{memory} {said}".rstrip()
 
 

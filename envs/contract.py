@@ -21,6 +21,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from envs.host import why_not_json
+
 PATIENCE = 300.0  # seconds for the checks in a process of their own
 Step = tuple[str, float, bool, bool]  # digest of the observation, reward, terminated, truncated
 
@@ -97,9 +99,11 @@ def _wrong_values(environment: gymnasium.Env[Any, Any], seed: int, steps: int) -
         observation, reward, terminated, truncated, info = environment.step(next(actions))
         wrong = [*_wrong_observation(environment, observation), *_wrong_info(info)]
         if not isinstance(reward, float) or not np.isfinite(reward):
-            wrong.append(f"the reward is {reward!r} ({type(reward).__name__}), but must be a finite float")
+            wrong.append(f"the reward is {reward!r} ({type(reward).__name__}), but must be a finite Python float")
         if type(terminated) is not bool or type(truncated) is not bool:
-            wrong.append(f"terminated and truncated are {terminated!r} and {truncated!r}, but must be bools")
+            wrong.append(
+                f"terminated and truncated are {terminated!r}, {truncated!r}, but must be Python bools: use bool(...)"
+            )
         elif terminated and truncated:
             wrong.append("an episode ended as both terminated and truncated; a time limit only truncates by default")
         if keys is not None and set(info) != keys:
@@ -134,7 +138,7 @@ def _wrong_info(info: dict[str, Any]) -> Iterator[str]:
     try:
         json.dumps(info)
     except (TypeError, ValueError) as error:
-        yield f"info is not JSON-able: {error}"
+        yield f"info is not JSON-able: {why_not_json(info, error)}"
 
 
 def wrong_seeding(environment: gymnasium.Env[Any, Any], seed: int, first: list[Step]) -> list[str]:
@@ -176,7 +180,7 @@ def _bad_actions(environment: gymnasium.Env[Any, Any], seed: int, steps: int) ->
             environment.step(action)
         except ValueError:
             continue
-        yield f"step({action!r}) was accepted, but must be a ValueError"
+        yield f"step({action!r}) was accepted, but must be a ValueError: `check_action` of envs/spaces.py raises it"
         environment.reset(seed=seed)
 
 

@@ -31,6 +31,8 @@ ALERT = 250e-6  # seconds of looking for a message before going to sleep
 LONGEST_REST = 32  # messages
 MARK = "WORKER_MARK"
 ROUNDS = 100  # of looking for marked processes
+RESET = ("observation", "info")  # what an environment's methods return
+STEP = ("observation", "reward", "terminated", "truncated", "info")
 
 
 def main(socket_fd, frames_fd, lifeline_fd):
@@ -113,7 +115,26 @@ def encode(message):
     try:
         return json.dumps(message).encode() + b"\n"
     except (TypeError, ValueError) as error:
-        raise violation("info must be JSON-able, but: {}".format(error)) from error
+        raise violation("info must be JSON-able, but: {}".format(why_not_json(message.get("info"), error))) from error
+
+
+def why_not_json(info, error):
+    """What of `info` json.dumps refused with `error`, and what to write instead."""
+    for key, value in info.items() if isinstance(info, dict) else ():
+        if isinstance(value, np.generic):
+            plain = type(value.item()).__name__
+            return "{!r} is a NumPy {} ({!r}): use {}(...)".format(key, plain, value, plain)
+        if isinstance(value, np.ndarray):
+            return "{!r} is a NumPy array: use its tolist(), or leave it out".format(key)
+    return error
+
+
+def unpacked(answer, call, parts):
+    """What an environment's method returned, if it has these parts."""
+    if not isinstance(answer, (tuple, list)) or len(answer) != len(parts):
+        found = "{} values".format(len(answer)) if isinstance(answer, (tuple, list)) else type(answer).__name__
+        raise violation("{} must return ({}), not {}".format(call, ", ".join(parts), found))
+    return answer
 
 
 class Connection:
@@ -205,12 +226,12 @@ class Session:
         return arrays, size
 
     def reset(self, seed):
-        observation, info = self.environment.reset(seed=seed)
+        observation, info = unpacked(self.environment.reset(seed=seed), "reset", RESET)
         self.publish(observation)
         return {"info": info}
 
     def step(self, action):
-        observation, reward, terminated, truncated, info = self.environment.step(action)
+        observation, reward, terminated, truncated, info = unpacked(self.environment.step(action), "step", STEP)
         self.publish(observation)
         reward = float(reward)
         if not math.isfinite(reward):
@@ -224,6 +245,12 @@ class Session:
 
     def publish(self, observation):
         """Copy an observation into the shared memory, if it is what its space says."""
+        if not isinstance(observation, dict):
+            raise violation(
+                "the observation is a {}, but must be a dict such as {{'image': ...}}".format(
+                    type(observation).__name__
+                )
+            )
         if set(observation) != set(self.views):
             raise violation(
                 "the observation has {}, but its space has {}".format(sorted(observation), sorted(self.views))

@@ -102,8 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for path in contents:
-        print("wrote", path.relative_to(ROOT))
+    written = [path.relative_to(ROOT) for path in contents]
+    for path in written:
+        print("wrote", path)
+    undone = [path.parent if path.name == "Dockerfile" else path for path in written]  # its folder is new as well
+    print(f"its actions are {options.action}; to undo this: rm -r {' '.join(map(str, undone))}")
     print(f"next: python -m envs.check {options.name}; then docs/adding_a_benchmark.md")
     return 0
 

@@ -33,7 +33,14 @@ def test_every_task_keeps_the_contract(benchmark, task):
     [
         ("sound", "pass", ""),
         ("needs_simulator", "cannot_run", "a_simulator_that_nobody_has"),
-        ("raises_in_step", "fail", "the arm left the table"),
+        (
+            "raises_in_step",
+            "fail",
+            'raise RuntimeError("the arm left the table")\nRuntimeError: the arm left the table',
+        ),
+        ("bare_image", "fail", "the observation is a ndarray, but must be a dict"),
+        ("four_values", "fail", "step must return (observation, reward, terminated, truncated, info), not 4 values"),
+        ("numpy_success", "fail", "'success' is a NumPy bool"),
         ("segfaults_in_step", "fail", "SIGSEGV"),
         ("dies_when_made", "fail", "no display"),
         ("wrong_shape", "fail", "(8, 9, 3)"),
@@ -51,6 +58,43 @@ def test_every_task_keeps_the_contract(benchmark, task):
 def test_the_check_finds_what_is_wrong(task, status, said):
     result = check("misbehaving", task, steps=30, adapters=ADAPTERS)
     assert (result.status, said in result.reason) == (status, True), result.reason
+    assert "restarts" not in result.reason
+
+
+def test_the_adapters_line_is_told_of_a_fault_deep_in_its_simulator(capsys, tmp_path):
+    main(["misbehaving/fails_deep_down", "--adapters", ADAPTERS, "--frames", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert "JSONDecodeError: Expecting property name" in said
+    assert "tests/envs/adapters/misbehaving.py" in said
+    assert 'json.loads("{" * 3)' in said
+
+
+def test_an_environment_that_never_ends_passes_with_a_note():
+    result = check("misbehaving", "never_ends", steps=30, adapters=ADAPTERS)
+    assert (result.status, result.note) == ("pass", "no episode ended within 30 steps")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("score: success", "`score: success`, but info has no `success`"),
+        ("env: {colour: red}", "unknown option of misbehaving 'colour'"),
+        ("tasks: {sound: {env: {colour: red}}}", "unknown option of misbehaving 'colour'"),
+        ("tasks: [sound]", "tasks is ['sound'], but must be keys and values"),
+        ("env: {brightness: blinding}\ntasks: {sound: {env: {}}}", "brightness is 'blinding'"),
+        ("env: {brightness: 1e-1}\ntasks: {sound: {env: {brightness: 1}}}", ""),
+        ("env: {brightness: 1e-1}\ntasks: {raises_in_step: {env: {brightness: blinding}}}", ""),
+    ],
+)
+def test_the_environment_is_the_one_that_the_settings_describe(settings, said, lenient):
+    (lenient / "misbehaving.yaml").write_text(settings)
+    result = check("misbehaving", "sound", steps=30, adapters=ADAPTERS, settings=lenient)
+    assert (result.status, said in result.reason) == ("fail" if said else "pass", True), result.reason
+    if not said:
+        assert (
+            check("misbehaving", "sound", options={"brightness": 2}, adapters=ADAPTERS, settings=lenient).status
+            == "fail"
+        )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A new benchmark keeps the contract and can be planned from the start, or nothing of it is there."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ def test_new_benchmarks_pass_the_check_and_can_be_planned(project):
         done = new(project, name, "--action", action)
         assert done.returncode == 0, done.stdout
         assert f"python -m envs.check {name}" in done.stdout
+        assert f"rm -r envs/adapters/{name}.py config/benchmarks/{name}.yaml" in done.stdout
     written = {str(path.relative_to(project.path)) for path in everything(project) - before if path.is_file()}
     assert written == {
         place.format(name)
@@ -56,6 +58,31 @@ def test_new_benchmarks_pass_the_check_and_can_be_planned(project):
     formatted = [str(project.path / f"workflow/rules/envs/{name}.smk") for name in ("my_game", "my_robot2")]
     environment = {"PATH": f"{os.path.dirname(sys.executable)}:/usr/bin:/bin"}  # shfmt comes with snakefmt
     subprocess.run([sys.executable, "-m", "snakefmt", "--check", *formatted], env=environment, check=True)
+
+
+def test_adapters_and_settings_that_do_not_fit_fail_alone(project):
+    adapters, settings = project.path / "envs/adapters", project.path / "config/benchmarks"
+    for name in ("renamed", "bare", "broken", "unlocked"):
+        assert new(project, name).returncode == 0
+    (settings / "renamed.yaml").write_text((settings / "renamed.yaml").read_text().replace("steer: {}", "stear: {}"))
+    (settings / "bare.yaml").unlink()
+    (adapters / "broken.py").write_text("TASKS = ('a',)\nmisspelt\n")
+    (adapters / "unlocked.py").write_text("import a_simulator_that_nobody_has\n")
+    names = ["broken", "unlocked/a", "renamed", "bare", "distractor/reach"]
+    checked = project.run(command=[sys.executable, "-m", "envs.check", *names, "--steps", "5", "--json", "check.json"])
+    assert checked.returncode == 1, checked.stdout
+    found = {f"{r['benchmark']}/{r['task']}": r for r in json.loads((project.path / "check.json").read_text())}
+    assert {name for name, result in found.items() if result["status"] == "pass"} == {
+        "renamed/steer",
+        "distractor/reach",
+    }
+    for name, said in {
+        "broken/?": "NameError: name 'misspelt' is not defined (envs/adapters/broken.py, line 2: misspelt)",
+        "unlocked/a": "No module named 'a_simulator_that_nobody_has'): import the simulator in `make`, not at the top",
+        "renamed/stear": "renamed.yaml: unknown task of renamed 'stear'. Did you mean 'steer'?",
+        "bare/steer": "bare.yaml, which training needs",
+    }.items():
+        assert said in found[name]["reason"]
 
 
 @pytest.mark.parametrize(

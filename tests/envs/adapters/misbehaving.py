@@ -1,6 +1,7 @@
 """Environments that misbehave, each in the way that its name says, after one good step."""
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
+from envs.options import fraction
 from envs.spaces import check_action
 
 
@@ -189,6 +191,32 @@ class AcceptsAnything(Sound):
         return self.observe(), 1.0, False, False, {}
 
 
+class BareImage(Sound):
+    def observe(self):
+        return super().observe()["image"]
+
+
+class FourValues(Sound):
+    def step(self, action):
+        return super().step(action)[:4]
+
+
+class NumpySuccess(Sound):
+    def info(self):
+        return {"success": np.bool_(False)}
+
+
+class FailsDeepDown(Sound):
+    def misbehave(self):
+        json.loads("{" * 3)
+
+
+class NeverEnds(Sound):
+    def step(self, action):
+        observation, reward, terminated, _, info = super().step(action)
+        return observation, reward, terminated, False, info
+
+
 class TerminatesAtTimeLimit(Sound):
     def step(self, action):
         check_action(self.action_space, action)
@@ -218,6 +246,7 @@ CLASSES = {
 TASKS = tuple(CLASSES)
 
 
-def make(task, seed):
+def make(task, seed, *, brightness=1.0):
+    fraction("brightness", brightness, 0, 1)
     print("made in", sys.executable)
     return CLASSES[task](seed)
