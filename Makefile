@@ -33,6 +33,9 @@ test: $(READY)  ## the tests that any machine passes in ten minutes
 test-learning: $(READY)  ## train until the agent has visibly learnt (5 minutes on 2 cores)
 	$(BIN)/python -m pytest -m learning
 
+soak: $(READY)  ## inject 200 faults into real runs (20 minutes), counts into docs/reliability.md
+	$(BIN)/python -m tests.soak --faults 200 --write docs/reliability.md
+
 test-containers: $(READY)  ## build images, and run in them as root and as an ordinary user (30 minutes on 2 cores)
 	base=$$(.ci/container_tools.sh) && BASE_IMAGE=$$base $(BIN)/python -m pytest -m containers -n 0 -rA
 
@@ -66,4 +69,4 @@ lock: $(READY)  ## resolve pyproject.toml again into the lock files of the host 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: run setup test test-learning test-containers images test-report lint lock help
+.PHONY: run setup test soak test-learning test-containers images test-report lint lock help

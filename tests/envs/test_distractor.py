@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -230,21 +229,6 @@ def test_the_agent_stays_in_the_picture():
     for _ in range(25):
         *_, info = environment.step([1, -1])
     assert info["agent"] == [0.875, 0.125]
-
-
-@pytest.mark.parametrize("size", [32, 64])
-@pytest.mark.parametrize("task", TASKS)
-def test_runs_at_2000_frames_per_second_at_its_hardest(task, size):
-    environment = make(task, size=size, **ALL)
-    environment.reset(seed=0)
-    best = 0.0
-    for _ in range(20):  # the best of them: the machine may be busy
-        started = time.perf_counter()
-        environment.reset()
-        for _ in range(25):
-            environment.step([0.1, 0.1])
-        best = max(best, 25 / (time.perf_counter() - started))
-    assert best > 2000
 
 
 def test_a_step_out_of_bounds_is_refused_in_both_processes():
