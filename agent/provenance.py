@@ -31,7 +31,9 @@ def provenance(benchmark: str, device: torch.device) -> dict[str, Any]:
 
 
 def libraries(benchmark: str) -> dict[str, str]:
-    """The versions of what pyproject.toml names for the agent and for the benchmark."""
+    """The versions of what pyproject.toml names for the agent and for the benchmark; without it, of all packages."""
+    if not PROJECT.exists():
+        return {package.name: package.version for package in importlib.metadata.distributions()}
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = [*extras["torch"], *project["dependencies"], *extras.get(benchmark, [])]

@@ -10,7 +10,17 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-CODE = ("Snakefile", "agent", "analysis", "config", "envs", "profiles", "results/published", "workflow")
+CODE = (
+    "Snakefile",
+    "pyproject.toml",
+    "agent",
+    "analysis",
+    "config",
+    "envs",
+    "profiles",
+    "results/published",
+    "workflow",
+)
 TINY = {
     "experiments": {
         "tiny": {
