@@ -27,7 +27,7 @@ import numpy as np
 PROTOCOL = 1
 ALIGNMENT = 64  # bytes
 CHUNK = 1 << 16  # bytes
-ALERT = 250e-6  # seconds of looking for a message before going to sleep
+ALERT = 600e-6  # seconds of looking for a message before going to sleep
 LONGEST_REST = 32  # messages
 MARK = "WORKER_MARK"
 ROUNDS = 100  # of looking for marked processes
