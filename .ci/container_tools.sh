@@ -28,13 +28,13 @@ install_apptainer() {
     -o "Dir::Cache=$work/cache" -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root)
   apt-get "${options[@]}" update >&2
   (cd "$work" && apt-get "${options[@]}" download apptainer libc6 libseccomp2 libsqlite3-0 >&2)
-  for package in "$work"/*.deb; do dpkg-deb --extract "$package" "$work/root"; done
+  for package in "$work"/*.deb; do dpkg-deb --extract "$package" "$work/tree"; done
   mkdir -p "$libraries" /usr/lib/x86_64-linux-gnu/apptainer /etc/apptainer /var/lib/apptainer/mnt/session
-  cp -a "$work"/root/usr/lib/x86_64-linux-gnu/*.so* "$libraries"
-  cp -a "$work/root/usr/lib/x86_64-linux-gnu/apptainer/." /usr/lib/x86_64-linux-gnu/apptainer/
-  cp -a "$work/root/etc/apptainer/." /etc/apptainer/
+  cp -a "$work"/tree/usr/lib/x86_64-linux-gnu/*.so* "$libraries"
+  cp -a "$work/tree/usr/lib/x86_64-linux-gnu/apptainer/." /usr/lib/x86_64-linux-gnu/apptainer/
+  cp -a "$work/tree/etc/apptainer/." /etc/apptainer/
   # Apptainer looks for its configuration by where its program lies.
-  command install --mode 755 "$work/root/usr/bin/apptainer" /usr/bin/apptainer
+  command install --mode 755 "$work/tree/usr/bin/apptainer" /usr/bin/apptainer
   for program in /usr/bin/apptainer /usr/lib/x86_64-linux-gnu/apptainer/bin/starter; do
     patchelf --force-rpath --set-interpreter "$libraries/ld-linux-x86-64.so.2" --set-rpath "$libraries" "$program"
   done
